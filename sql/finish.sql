@@ -1,0 +1,1 @@
+-- Grants and comments. Runs after every function exists.

@@ -1,0 +1,4 @@
+//! audit
+
+/// Registers this part's settings and hooks.
+pub fn init() {}

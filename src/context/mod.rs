@@ -1,0 +1,4 @@
+//! context
+
+/// Registers this part's settings and hooks.
+pub fn init() {}

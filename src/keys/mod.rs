@@ -1,0 +1,4 @@
+//! keys
+
+/// Registers this part's settings and hooks.
+pub fn init() {}

@@ -1,0 +1,4 @@
+//! The only module where unsafe code is allowed. Each block says why it holds.
+#![allow(unsafe_code)]
+
+pub mod preload;
