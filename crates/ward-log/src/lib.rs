@@ -1,1 +1,28 @@
-//! placeholder
+//! The format of pg_ward's audit log, without PostgreSQL: how leaves, images and journal records are written and
+//! read, the Merkle tree over the leaves, signed checkpoints, and the verifier.
+//!
+//! The crate does no input or output, reads no clock and draws no random bytes: the extension and the offline
+//! verifier hand those in, and so run the very same code. `docs/log-format.md` is the specification.
+#![forbid(unsafe_code)]
+
+mod chain;
+mod error;
+mod hash;
+mod image;
+mod leaf;
+mod record;
+mod tree;
+mod wire;
+
+pub use chain::TransactionChain;
+pub use error::FormatError;
+pub use hash::{Hash, empty_root, leaf_hash, node_hash};
+pub use image::{Image, ImageWriter, MAX_IMAGE_LEN, Value, Values, image_commitment};
+pub use leaf::{
+    AuditMac, Column, ColumnKind, ContextLeaf, ContextSource, IncarnationLeaf, Leaf,
+    MAX_CONTROL_LEAF_LEN, MAX_LEAF_LEN, MAX_NAME_LEN, MAX_RECORD_ID_LEN, MAX_TEXT_LEN, Operation,
+    RowLeaf, SealLeaf, Shape, ShapeLeaf, Snapshot, TrailerLeaf, ViolationKind, ViolationLeaf,
+    record_id_text,
+};
+pub use record::{Record, RecordSpan, RecordWriter, Records, push_record};
+pub use tree::{TILE_WIDTH, Tile, Tree, TreeError};

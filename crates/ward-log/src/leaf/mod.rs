@@ -1,0 +1,115 @@
+//! The leaves of the log. Every encoding is canonical: what parses encodes to the same bytes.
+
+mod context;
+mod control;
+mod row;
+mod seal;
+mod shape;
+mod snapshot;
+mod trailer;
+
+pub use context::{ContextLeaf, ContextSource};
+pub use control::{IncarnationLeaf, ViolationKind, ViolationLeaf};
+pub use row::{MAX_RECORD_ID_LEN, Operation, RowLeaf, record_id_text};
+pub use seal::SealLeaf;
+pub use shape::{Column, ColumnKind, MAX_NAME_LEN, Shape, ShapeLeaf};
+pub use snapshot::Snapshot;
+pub use trailer::{AuditMac, TrailerLeaf};
+
+use crate::error::FormatError;
+use crate::wire::Reader;
+
+/// The format version every leaf carries.
+const VERSION: u8 = 1;
+
+/// The longest leaf, except for shape and seal leaves (so that it fits a C2SP tlog-tiles entry bundle).
+pub const MAX_LEAF_LEN: usize = 0xFFFF;
+
+/// The longest shape or seal leaf: these grow with the columns of a table and the open transactions of a server.
+pub const MAX_CONTROL_LEAF_LEN: usize = 0x10_0000;
+
+/// The longest string of a context leaf, and of a reason or detail; a writer clips longer ones at the last whole
+/// character.
+pub const MAX_TEXT_LEN: u16 = 4096;
+
+const ROW: u8 = 0x01;
+const CONTEXT: u8 = 0x02;
+const TRAILER: u8 = 0x03;
+const SHAPE: u8 = 0x04;
+const SEAL: u8 = 0x10;
+const INCARNATION: u8 = 0x11;
+const VIOLATION: u8 = 0x12;
+
+/// One leaf of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Leaf<'a> {
+    /// A change of one row, or a truncation.
+    Row(RowLeaf<'a>),
+    /// Who acts, and from where.
+    Context(ContextLeaf<'a>),
+    /// The end of a transaction.
+    Trailer(TrailerLeaf),
+    /// What a table looks like.
+    Shape(ShapeLeaf<'a>),
+    /// The end of a block.
+    Seal(SealLeaf),
+    /// The start of a history, or a break in it.
+    Incarnation(IncarnationLeaf<'a>),
+    /// What the sealer found wrong with a transaction.
+    Violation(ViolationLeaf<'a>),
+}
+
+impl<'a> Leaf<'a> {
+    /// Reads a leaf.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
+        let mut reader = Reader::new(bytes);
+        let kind = reader.u8()?;
+        let max = match kind {
+            SHAPE | SEAL => MAX_CONTROL_LEAF_LEN,
+            ROW | CONTEXT | TRAILER | INCARNATION | VIOLATION => MAX_LEAF_LEN,
+            _ => return Err(FormatError::UnknownType(kind)),
+        };
+        let version = reader.u8()?;
+        if version != VERSION {
+            return Err(FormatError::UnknownVersion(version));
+        }
+        if bytes.len() > max {
+            return Err(FormatError::TooLong("the leaf"));
+        }
+        let leaf = match kind {
+            ROW => Self::Row(RowLeaf::parse(&mut reader)?),
+            CONTEXT => Self::Context(ContextLeaf::parse(&mut reader)?),
+            TRAILER => Self::Trailer(TrailerLeaf::parse(&mut reader)?),
+            SHAPE => Self::Shape(ShapeLeaf::parse(&mut reader)?),
+            SEAL => Self::Seal(SealLeaf::parse(&mut reader)?),
+            INCARNATION => Self::Incarnation(IncarnationLeaf::parse(&mut reader)?),
+            _ => Self::Violation(ViolationLeaf::parse(&mut reader)?),
+        };
+        reader.finish()?;
+        Ok(leaf)
+    }
+
+    /// Appends the leaf's encoding.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Row(leaf) => leaf.encode(out),
+            Self::Context(leaf) => leaf.encode(out),
+            Self::Trailer(leaf) => leaf.encode(out),
+            Self::Shape(leaf) => leaf.encode(out),
+            Self::Seal(leaf) => leaf.encode(out),
+            Self::Incarnation(leaf) => leaf.encode(out),
+            Self::Violation(leaf) => leaf.encode(out),
+        }
+    }
+
+    /// The transaction the leaf belongs to, and its position in it; none for the sealer's own leaves.
+    pub fn place(&self) -> Option<(u64, u32)> {
+        match self {
+            Self::Row(leaf) => Some((leaf.xid, leaf.position)),
+            Self::Context(leaf) => Some((leaf.xid, leaf.position)),
+            Self::Trailer(leaf) => Some((leaf.xid, leaf.position)),
+            Self::Shape(leaf) => Some((leaf.xid, leaf.position)),
+            Self::Seal(_) | Self::Incarnation(_) | Self::Violation(_) => None,
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Row leaves: one change of one row.
+
+use std::borrow::Cow;
+
+use crate::error::FormatError;
+use crate::hash::Hash;
+use crate::leaf::{ROW, VERSION};
+use crate::wire::Reader;
+use sha2::{Digest, Sha256};
+
+/// The longest record id; a longer one is stored as its digest, see [`record_id_text`].
+pub const MAX_RECORD_ID_LEN: usize = 1024;
+
+/// Where the image commitment lies in the encoding.
+const IMAGE_COMMIT: std::ops::Range<usize> = 59..91;
+
+/// What was done to the row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Operation {
+    /// A row was inserted.
+    Insert = 1,
+    /// A row was updated.
+    Update = 2,
+    /// A row was deleted.
+    Delete = 3,
+    /// The table was truncated.
+    Truncate = 4,
+}
+
+impl Operation {
+    /// The SQL command's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Insert => "INSERT",
+            Self::Update => "UPDATE",
+            Self::Delete => "DELETE",
+            Self::Truncate => "TRUNCATE",
+        }
+    }
+
+    fn parse(byte: u8) -> Result<Self, FormatError> {
+        match byte {
+            1 => Ok(Self::Insert),
+            2 => Ok(Self::Update),
+            3 => Ok(Self::Delete),
+            4 => Ok(Self::Truncate),
+            _ => Err(FormatError::UndefinedValue("operation")),
+        }
+    }
+}
+
+/// A change of one row, or a truncation of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowLeaf<'a> {
+    /// What was done.
+    pub operation: Operation,
+    /// The top-level transaction's full id.
+    pub xid: u64,
+    /// Index of this leaf within its transaction.
+    pub position: u32,
+    /// How many leaves back the context leaf of this transaction lies; at least 1.
+    pub context_back: u32,
+    /// When it was done, in microseconds since 1970-01-01 UTC.
+    pub occurred_at: i64,
+    /// The id of the table's shape.
+    pub shape: Hash,
+    /// The commitment to the image; all zero for a truncation, which has none.
+    pub image_commit: Hash,
+    /// The primary key as text; absent where the table has none.
+    pub record_id: Option<&'a str>,
+}
+
+/// The text a row leaf stores for a record id: the id itself, or `sha256:` and the hexadecimal digest of an id
+/// longer than 1,024 bytes. A search by record id looks for this text.
+pub fn record_id_text(id: &str) -> Cow<'_, str> {
+    if id.len() <= MAX_RECORD_ID_LEN {
+        return Cow::Borrowed(id);
+    }
+    let mut text = String::from("sha256:");
+    for byte in Sha256::digest(id) {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(digit), 16).unwrap_or_default());
+        }
+    }
+    Cow::Owned(text)
+}
+
+impl<'a> RowLeaf<'a> {
+    /// Appends the leaf's encoding. A record id that is too long is stored as its digest.
+    #[inline]
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let mut head = [0u8; 92];
+        head[0] = ROW;
+        head[1] = VERSION;
+        head[2] = self.operation as u8;
+        head[3..11].copy_from_slice(&self.xid.to_be_bytes());
+        head[11..15].copy_from_slice(&self.position.to_be_bytes());
+        head[15..19].copy_from_slice(&self.context_back.to_be_bytes());
+        head[19..27].copy_from_slice(&self.occurred_at.to_be_bytes());
+        head[27..59].copy_from_slice(&self.shape);
+        head[IMAGE_COMMIT].copy_from_slice(&self.image_commit);
+        head[91] = u8::from(self.record_id.is_some());
+        out.extend_from_slice(&head);
+        if let Some(id) = self.record_id {
+            let id = record_id_text(id);
+            // record_id_text has bounded the length
+            out.extend_from_slice(&(id.len() as u16).to_be_bytes());
+            out.extend_from_slice(id.as_bytes());
+        }
+    }
+
+    /// Puts a commitment into an already encoded row leaf.
+    pub(crate) fn set_image_commit(leaf: &mut [u8], commit: &Hash) -> Result<(), FormatError> {
+        if leaf.first() != Some(&ROW) {
+            return Err(FormatError::UndefinedValue("leaf with an image"));
+        }
+        leaf.get_mut(IMAGE_COMMIT)
+            .ok_or(FormatError::Truncated)?
+            .copy_from_slice(commit);
+        Ok(())
+    }
+
+    pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, FormatError> {
+        let leaf = Self {
+            operation: Operation::parse(reader.u8()?)?,
+            xid: reader.u64()?,
+            position: reader.u32()?,
+            context_back: reader.u32()?,
+            occurred_at: reader.i64()?,
+            shape: reader.array()?,
+            image_commit: reader.array()?,
+            record_id: reader.optional_text(MAX_RECORD_ID_LEN, "record id")?,
+        };
+        if (leaf.operation == Operation::Truncate) != (leaf.image_commit == [0; 32]) {
+            return Err(FormatError::UndefinedValue("image commitment"));
+        }
+        Ok(leaf)
+    }
+}
