@@ -6,15 +6,18 @@
 #![forbid(unsafe_code)]
 
 mod chain;
+mod checkpoint;
 mod error;
 mod hash;
 mod image;
 mod leaf;
 mod record;
 mod tree;
+pub mod verify;
 mod wire;
 
 pub use chain::TransactionChain;
+pub use checkpoint::{Checkpoint, CheckpointError, vkey};
 pub use error::FormatError;
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use image::{Image, ImageWriter, MAX_IMAGE_LEN, Value, Values, image_commitment};
@@ -26,3 +29,4 @@ pub use leaf::{
 };
 pub use record::{Record, RecordSpan, RecordWriter, Records, push_record};
 pub use tree::{TILE_WIDTH, Tile, Tree, TreeError};
+pub use verify::{BlockInfo, LogSource, Options, Summary, Verifier, Violation, ViolationType};

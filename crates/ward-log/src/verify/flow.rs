@@ -1,0 +1,416 @@
+//! The way of a leaf through the verifier.
+
+use crate::hash::{Hash, leaf_hash};
+use crate::image::image_commitment;
+use crate::leaf::{IncarnationLeaf, Leaf, RowLeaf, ViolationLeaf};
+use crate::verify::block::Block;
+use crate::verify::report::{Summary, ViolationType};
+use crate::verify::transaction::Transaction;
+use crate::verify::{LogSource, Verifier};
+
+impl<S: LogSource> Verifier<'_, S> {
+    /// Takes a leaf and its image. Indexes must not descend.
+    pub fn leaf(&mut self, index: u64, leaf: &[u8], image: Option<&[u8]>) {
+        self.leaves += 1;
+        let hash = leaf_hash(leaf);
+        if let Some((at, earlier)) = self.suspect.take() {
+            if index == at {
+                self.duplicated(index);
+                if self.trees.stored_hash(&mut self.source, index) != Some(hash) {
+                    self.suspect = Some((at, earlier));
+                    return;
+                }
+            } else {
+                self.opaque(at, earlier, None);
+            }
+        }
+        if index < self.next {
+            return self.duplicated(index);
+        }
+        if index > self.next {
+            self.missing(index);
+        }
+        if !self.enter_block(index, Some(&hash)) {
+            self.report.add(
+                ViolationType::EntryUnexpected,
+                None,
+                Some(index),
+                format!("the log ends at leaf {}", self.next),
+            );
+            return;
+        }
+        if index > self.next {
+            // only this leaf has shown that there is one more block
+            self.missing(index);
+        }
+        match self.trees.stored_hash(&mut self.source, index) {
+            Some(stored) if stored == hash => self.readable(index, leaf, image, hash),
+            Some(_) => self.suspect = Some((index, hash)),
+            None => {
+                self.tile_missing(index);
+                self.readable(index, leaf, image, hash);
+            }
+        }
+    }
+
+    /// Ends the verification. `stored_size` is the size the log is said to have: that of its last block.
+    pub fn finish(mut self, stored_size: u64) -> Summary {
+        if let Some((at, hash)) = self.suspect.take() {
+            self.opaque(at, hash, None);
+        }
+        while self.enter_block(self.next, None) {
+            self.missing(u64::MAX);
+        }
+        self.finish_blocks();
+        if stored_size != self.next && self.report.count == 0 {
+            self.report.add(
+                ViolationType::SizeMismatch,
+                None,
+                Some(self.next.min(stored_size)),
+                format!(
+                    "the log has {} leaves and should have {stored_size}",
+                    self.next
+                ),
+            );
+        }
+        self.report.flush();
+        Summary {
+            entries: self.entries,
+            leaves: self.leaves,
+            blocks: self.blocks,
+            size: self.next,
+            root: self.trees.computed_root(),
+            violations: self.report.count,
+        }
+    }
+
+    /// Makes sure that the block of the next leaf is loaded; false when the log has ended.
+    #[inline]
+    fn enter_block(&mut self, index: u64, hash: Option<&Hash>) -> bool {
+        if self.block.is_some() {
+            return true;
+        }
+        let row = self.source.block(self.block_no);
+        if row.is_none() {
+            // a later block, or a leaf that the tree was built over, shows that a block was here
+            let later = self.source.block(self.block_no + 1).is_some();
+            let stored = self.trees.stored_hash(&mut self.source, index);
+            if !later && (hash.is_none() || stored != hash.copied()) {
+                return false;
+            }
+            self.report.add(
+                ViolationType::BlockMissing,
+                Some(self.block_no),
+                None,
+                "the block's row is missing",
+            );
+        }
+        let next_first = match &row {
+            Some(row) if row.tree_size > self.next => row.tree_size,
+            _ => self
+                .source
+                .block(self.block_no + 1)
+                .map_or(u64::MAX, |next| next.first_leaf),
+        };
+        self.block = Some(Block {
+            first_leaf: self.next,
+            likely_end: next_first,
+            row,
+        });
+        self.last_xid = None;
+        self.xids.clear();
+        true
+    }
+
+    #[cold]
+    fn duplicated(&mut self, index: u64) {
+        let block = self.block.as_ref().map(|_| self.block_no);
+        self.report.add(
+            ViolationType::EntryDuplicated,
+            block,
+            Some(index),
+            "the leaf index occurs more than once",
+        );
+    }
+
+    #[cold]
+    fn tile_missing(&mut self, index: u64) {
+        if self.missing_tile.replace(index >> 8) != Some(index >> 8) {
+            self.report.add(
+                ViolationType::TileAltered,
+                Some(self.block_no),
+                Some(index),
+                "the stored leaf hashes are missing from here on",
+            );
+        }
+    }
+
+    /// Leaves from the next one up to `end` are missing: their stored hashes stand in for them.
+    #[cold]
+    fn missing(&mut self, end: u64) {
+        while self.next < end {
+            if !self.enter_block(self.next, None) {
+                return;
+            }
+            let (block_no, first) = (self.block_no, self.next);
+            let mut count = 0u64;
+            let mut hashless = false;
+            while self.next < end && self.block_no == block_no {
+                let Some(stored) = self.trees.stored_hash(&mut self.source, self.next) else {
+                    hashless = true;
+                    break;
+                };
+                count += 1;
+                self.opaque(self.next, stored, Some(stored));
+            }
+            if count > 0 {
+                self.report.add(
+                    ViolationType::EntryMissing,
+                    Some(block_no),
+                    Some(first),
+                    format!("{count} leaves are missing from here on"),
+                );
+            }
+            if hashless {
+                self.hashless(end);
+            }
+        }
+    }
+
+    /// Neither leaves nor stored hashes are there: roots cannot be recomputed behind this.
+    fn hashless(&mut self, end: u64) {
+        let stop = self
+            .block
+            .as_ref()
+            .map_or(end, |block| block.likely_end.min(end));
+        // without a known end, or a next leaf, the block ends here
+        let stop = if stop == u64::MAX { self.next } else { stop };
+        self.lost = true;
+        self.report.add(
+            ViolationType::EntryMissing,
+            Some(self.block_no),
+            Some(self.next),
+            "leaves are missing from here on, and their stored hashes too",
+        );
+        self.taint();
+        self.next = stop;
+        let full = self
+            .block
+            .as_ref()
+            .is_some_and(|block| block.likely_end == stop);
+        if full || end == u64::MAX {
+            self.end_block(None, true);
+        }
+    }
+
+    /// A leaf whose content must not be relied on.
+    #[cold]
+    fn opaque(&mut self, index: u64, hash: Hash, stored: Option<Hash>) {
+        let stored = stored
+            .or_else(|| self.trees.stored_hash(&mut self.source, index))
+            .unwrap_or(hash);
+        if stored != hash {
+            self.differences.push((index, self.block_no));
+        }
+        self.trees.append(&mut self.source, hash, stored);
+        self.next = index + 1;
+        self.taint();
+        self.maybe_end_block(true);
+    }
+
+    fn taint(&mut self) {
+        if let Some(transaction) = &mut self.transaction {
+            transaction.tainted = true;
+        }
+        self.taint_next = true;
+        self.known.incomplete = true;
+    }
+
+    /// A leaf that is what the tree was built over.
+    #[inline]
+    fn readable(&mut self, index: u64, bytes: &[u8], image: Option<&[u8]>, hash: Hash) {
+        let leaf = match Leaf::parse(bytes) {
+            Ok(leaf) => leaf,
+            Err(error) => {
+                self.report.add(
+                    ViolationType::EntryUnreadable,
+                    Some(self.block_no),
+                    Some(index),
+                    error.to_string(),
+                );
+                return self.opaque(index, hash, Some(hash));
+            }
+        };
+        if let Leaf::Incarnation(leaf) = &leaf {
+            // before the leaf enters the tree: it speaks of the root before it
+            self.incarnation(index, leaf);
+        } else if index == 0 {
+            self.order_broken(index, "the log does not begin with an incarnation leaf");
+        }
+        self.trees.append(&mut self.source, hash, hash);
+        self.next = index + 1;
+        match &leaf {
+            Leaf::Row(row) => {
+                self.entries += 1;
+                self.row_image(index, row, image);
+            }
+            _ if image.is_some() => self.image_unexpected(index),
+            _ => {}
+        }
+        match leaf {
+            Leaf::Row(_) | Leaf::Context(_) | Leaf::Shape(_) | Leaf::Trailer(_) => {
+                self.transaction_leaf(index, &leaf, &hash);
+            }
+            Leaf::Violation(leaf) => self.violation(index, &leaf),
+            Leaf::Incarnation(_) => {}
+            Leaf::Seal(seal) if seal.block_no == self.block_no => {
+                return self.end_block(Some(seal), false);
+            }
+            Leaf::Seal(_) => self.order_broken(index, "the seal leaf is of another block"),
+        }
+        self.maybe_end_block(false);
+    }
+
+    #[inline]
+    fn row_image(&mut self, index: u64, row: &RowLeaf<'_>, image: Option<&[u8]>) {
+        let bare = row.image_commit == [0; 32];
+        match image {
+            None if bare => {}
+            None => self.report.add(
+                ViolationType::ImageMissing,
+                Some(self.block_no),
+                Some(index),
+                "the image that the entry commits to is gone",
+            ),
+            Some(_) if bare => self.image_unexpected(index),
+            Some(image) if image_commitment(image) == row.image_commit => {}
+            Some(_) => self.report.add(
+                ViolationType::ImageAltered,
+                Some(self.block_no),
+                Some(index),
+                "the image is not the one the entry commits to",
+            ),
+        }
+    }
+
+    #[cold]
+    fn image_unexpected(&mut self, index: u64) {
+        self.report.add(
+            ViolationType::ImageAltered,
+            Some(self.block_no),
+            Some(index),
+            "an image lies beside an entry that has none",
+        );
+    }
+
+    #[inline]
+    fn transaction_leaf(&mut self, index: u64, leaf: &Leaf<'_>, hash: &Hash) {
+        let Some((xid, _)) = leaf.place() else { return };
+        let same = self
+            .transaction
+            .as_ref()
+            .is_some_and(|open| open.xid == xid && !open.recorded);
+        if !same {
+            self.open_transaction(xid, index);
+        }
+        self.taint_next = false;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.leaf(index, leaf, hash, &mut self.known);
+        }
+    }
+
+    fn open_transaction(&mut self, xid: u64, index: u64) {
+        self.close_transaction();
+        let mut transaction = match self.spare.take() {
+            Some(mut spare) => {
+                spare.restart(xid, self.taint_next, index);
+                spare
+            }
+            None => Transaction::new(xid, self.taint_next, index),
+        };
+        if self.last_xid.is_some_and(|last| last >= xid) {
+            transaction.fail(
+                ViolationType::OrderBroken,
+                index,
+                format!("transaction {xid} is not in ascending order, or in two places"),
+            );
+        } else {
+            self.last_xid = Some(xid);
+        }
+        self.xids.push((xid, index));
+        self.transaction = Some(transaction);
+    }
+
+    pub(super) fn close_transaction(&mut self) {
+        if let Some(mut transaction) = self.transaction.take() {
+            if let Some(fault) = transaction.close() {
+                self.report.add(
+                    fault.kind,
+                    Some(self.block_no),
+                    Some(fault.entry),
+                    fault.detail,
+                );
+            }
+            self.spare = Some(transaction);
+        }
+    }
+
+    #[cold]
+    fn violation(&mut self, index: u64, leaf: &ViolationLeaf<'_>) {
+        self.report.add(
+            ViolationType::RecordedViolation,
+            Some(self.block_no),
+            Some(index),
+            format!(
+                "transaction {}: {}: {}",
+                leaf.xid,
+                leaf.kind.as_str(),
+                leaf.detail
+            ),
+        );
+        self.known.incomplete = true;
+        let same = self
+            .transaction
+            .as_ref()
+            .is_some_and(|open| open.xid == leaf.xid);
+        if !same {
+            self.open_transaction(leaf.xid, index);
+        }
+        self.taint_next = false;
+        if let Some(transaction) = &mut self.transaction {
+            transaction.recorded = true;
+        }
+    }
+
+    #[cold]
+    fn incarnation(&mut self, index: u64, leaf: &IncarnationLeaf<'_>) {
+        let first = self
+            .block
+            .as_ref()
+            .is_some_and(|block| block.first_leaf == index);
+        if !first {
+            self.order_broken(index, "an incarnation leaf comes first in its block");
+        }
+        self.close_transaction();
+        self.known.incarnations.push(leaf.incarnation);
+        let root_differs = self.head.is_some_and(|head| head != leaf.previous_root);
+        if leaf.previous_size != index || (first && root_differs) {
+            self.report.add(
+                ViolationType::SealMismatch,
+                Some(self.block_no),
+                Some(index),
+                "the incarnation leaf does not name the tree before it",
+            );
+        }
+    }
+
+    #[cold]
+    pub(super) fn order_broken(&mut self, index: u64, detail: &str) {
+        self.report.add(
+            ViolationType::OrderBroken,
+            Some(self.block_no),
+            Some(index),
+            detail,
+        );
+    }
+}

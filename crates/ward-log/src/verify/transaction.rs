@@ -1,0 +1,195 @@
+//! The leaves of one transaction: contiguous, numbered, chained, and closed by a trailer.
+
+use std::collections::HashSet;
+
+use crate::chain::TransactionChain;
+use crate::hash::Hash;
+use crate::leaf::{AuditMac, Leaf, RowLeaf, TrailerLeaf};
+use crate::verify::report::ViolationType;
+
+/// What is wrong with a transaction, and at which leaf.
+pub(super) struct Fault {
+    pub(super) kind: ViolationType,
+    pub(super) entry: u64,
+    pub(super) detail: String,
+}
+
+/// What is known from the log so far.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) audit_keys: Vec<([u8; 8], AuditMac)>,
+    pub(super) retired_key_ids: Vec<[u8; 8]>,
+    pub(super) incarnations: Vec<[u8; 16]>,
+    pub(super) shapes: HashSet<Hash>,
+    pub(super) last_shape: Option<Hash>,
+    /// Shapes that rows of this block name and that have not been seen yet, with the first such row.
+    pub(super) awaited_shapes: Vec<(Hash, u64)>,
+    /// A leaf could not be read: a shape nobody knows may have been in it.
+    pub(super) incomplete: bool,
+}
+
+impl Known {
+    pub(super) fn add_shape(&mut self, id: Hash) {
+        self.shapes.insert(id);
+    }
+
+    #[inline]
+    fn use_shape(&mut self, id: &Hash, entry: u64) {
+        if self.last_shape.as_ref() == Some(id) {
+            return;
+        }
+        if self.shapes.contains(id) {
+            self.last_shape = Some(*id);
+        } else if !self.awaited_shapes.iter().any(|(shape, _)| shape == id) {
+            self.awaited_shapes.push((*id, entry));
+        }
+    }
+}
+
+/// A transaction in the course of being read.
+pub(super) struct Transaction {
+    pub(super) xid: u64,
+    chain: TransactionChain,
+    /// Positions of the context leaves, ascending.
+    contexts: Vec<u32>,
+    /// One of its leaves is altered, missing or unreadable, and reported as that: what follows from it is not
+    /// reported again.
+    pub(super) tainted: bool,
+    /// The sealer recorded a violation, which stands for everything that is wrong here.
+    pub(super) recorded: bool,
+    closed: bool,
+    last_entry: u64,
+    fault: Option<Fault>,
+}
+
+impl Transaction {
+    pub(super) fn new(xid: u64, tainted: bool, entry: u64) -> Self {
+        Self {
+            xid,
+            chain: TransactionChain::new(),
+            contexts: Vec::new(),
+            tainted,
+            recorded: false,
+            closed: false,
+            last_entry: entry,
+            fault: None,
+        }
+    }
+
+    /// Starts over with the next transaction, keeping the memory.
+    pub(super) fn restart(&mut self, xid: u64, tainted: bool, entry: u64) {
+        let mut contexts = std::mem::take(&mut self.contexts);
+        contexts.clear();
+        *self = Self {
+            contexts,
+            ..Self::new(xid, tainted, entry)
+        };
+    }
+
+    /// The first fault is kept: those that follow are most often its consequence.
+    #[cold]
+    pub(super) fn fail(&mut self, kind: ViolationType, entry: u64, detail: impl Into<String>) {
+        self.fault.get_or_insert_with(|| Fault {
+            kind,
+            entry,
+            detail: detail.into(),
+        });
+    }
+
+    /// Takes the transaction's next leaf.
+    #[inline]
+    pub(super) fn leaf(&mut self, entry: u64, leaf: &Leaf<'_>, hash: &Hash, known: &mut Known) {
+        self.last_entry = entry;
+        self.closed = false;
+        if let Some((_, position)) = leaf.place()
+            && position != self.chain.count()
+            && !self.tainted
+        {
+            let expected = self.chain.count();
+            self.fail(
+                ViolationType::ChainBroken,
+                entry,
+                format!("position {position} where {expected} was expected"),
+            );
+        }
+        match leaf {
+            Leaf::Row(row) => self.row(entry, row, known),
+            Leaf::Context(context) => self.contexts.push(context.position),
+            Leaf::Shape(shape) => known.add_shape(shape.shape_id()),
+            Leaf::Trailer(trailer) => self.trailer(entry, trailer, known),
+            Leaf::Seal(_) | Leaf::Incarnation(_) | Leaf::Violation(_) => {}
+        }
+        self.chain.push(hash);
+    }
+
+    #[inline]
+    fn row(&mut self, entry: u64, row: &RowLeaf<'_>, known: &mut Known) {
+        let context = row
+            .position
+            .checked_sub(row.context_back)
+            .filter(|_| row.context_back != 0)
+            .is_some_and(|at| {
+                self.contexts.last() == Some(&at) || self.contexts.binary_search(&at).is_ok()
+            });
+        if !context {
+            self.fail(
+                ViolationType::ContextBroken,
+                entry,
+                format!("no context leaf lies {} leaves back", row.context_back),
+            );
+        }
+        known.use_shape(&row.shape, entry);
+    }
+
+    fn trailer(&mut self, entry: u64, trailer: &TrailerLeaf, known: &Known) {
+        self.closed = true;
+        if trailer.chain != self.chain.digest() {
+            self.fail(
+                ViolationType::ChainBroken,
+                entry,
+                "the transaction's entries are not those its trailer was made over",
+            );
+        }
+        if !known.incarnations.contains(&trailer.incarnation) {
+            self.fail(
+                ViolationType::IncarnationUnknown,
+                entry,
+                "the trailer names an incarnation that the log does not have",
+            );
+        }
+        if known.audit_keys.is_empty() {
+            return;
+        }
+        let key = known
+            .audit_keys
+            .iter()
+            .find(|(id, _)| *id == trailer.audit_key_id);
+        match key {
+            Some((_, mac)) if trailer.verify_mac_with(mac) => {}
+            None if known.retired_key_ids.contains(&trailer.audit_key_id) => {}
+            Some(_) => self.fail(
+                ViolationType::TrailerForged,
+                entry,
+                "the trailer's MAC was not made with the audit key it names",
+            ),
+            None => self.fail(
+                ViolationType::TrailerForged,
+                entry,
+                "the trailer names an audit key that this log does not have",
+            ),
+        }
+    }
+
+    /// Ends the transaction and says what is wrong with it, unless that has been said already.
+    pub(super) fn close(&mut self) -> Option<Fault> {
+        if !self.closed {
+            self.fail(
+                ViolationType::TrailerMissing,
+                self.last_entry,
+                "the transaction's last leaf is not a trailer",
+            );
+        }
+        let fault = self.fault.take();
+        fault.filter(|_| !self.tainted && !self.recorded)
+    }
+}
