@@ -28,3 +28,16 @@ pub fn report_hint(
 pub fn raise(error: ErrorReport) -> ! {
     std::panic::panic_any(error)
 }
+
+/// A value that the log's format cannot hold.
+pub fn format(error: ward_log::FormatError) -> ErrorReport {
+    report(
+        PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        format!("the audit log cannot hold this change: {error}"),
+    )
+}
+
+/// A failure of one of the extension's own queries.
+pub fn spi(error: pgrx::spi::SpiError) -> ErrorReport {
+    report(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, format!("an internal query of pg_ward failed: {error}"))
+}

@@ -1,4 +1,41 @@
-//! audit
+//! The audit trail: capture, sealing, reading and verifying.
 
-/// Registers this part's settings and hooks.
-pub fn init() {}
+mod buffer;
+pub mod capture;
+mod catalog;
+mod check;
+mod checkpoint;
+mod enable;
+pub mod entries;
+mod image;
+mod salt;
+mod seal;
+mod store;
+pub mod trail;
+mod verify;
+pub mod worker;
+
+pgrx::extension_sql_file!("../../sql/audit.sql", name = "ward_audit", requires = ["ward_schema"]);
+pgrx::extension_sql_file!(
+    "../../sql/audit_views.sql",
+    name = "ward_audit_views",
+    requires = [
+        "ward_audit",
+        enable::enable_audit,
+        enable::disable_audit,
+        worker::seal_audit_trail,
+        verify::verify_audit_trail_integrity,
+        verify::audit_violations,
+        checkpoint::audit_checkpoint,
+        checkpoint::audit_public_key
+    ]
+);
+
+/// Registers callbacks and shared memory.
+pub fn init() {
+    crate::pg::journal::init();
+    crate::pg::shared::init();
+    capture::init();
+    worker::init();
+    checkpoint::init();
+}

@@ -1,4 +1,22 @@
 //! The only module where unsafe code is allowed. Each block says why it holds.
 #![allow(unsafe_code)]
 
+pub mod access;
+pub mod catalog;
+pub mod heap;
+pub mod journal;
+pub mod owner;
 pub mod preload;
+pub mod process;
+pub mod query;
+pub mod relation;
+pub mod render;
+pub mod segment;
+pub mod settings;
+pub mod shared;
+pub mod snapshot;
+pub mod srf;
+pub mod trigger;
+pub mod who;
+pub mod worker;
+pub mod xact;

@@ -1,0 +1,96 @@
+-- Tables and views of the audit trail. Only the sealing worker and the capture write them.
+
+-- Identity of this history: one row, made by the first enable_audit().
+CREATE TABLE ward.audit_log (
+    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+    incarnation uuid NOT NULL,
+    system_identifier numeric(20) NOT NULL,
+    database_oid oid NOT NULL,
+    timeline bigint NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+
+-- Journals: what writers append, before it is sealed. Vacuum would only shorten them, which would
+-- let writers fall back behind the place the sealer has read to.
+CREATE TABLE ward.audit_journal_0 (
+    xid bigint NOT NULL,
+    position integer NOT NULL,
+    part integer NOT NULL,
+    data bytea STORAGE PLAIN NOT NULL
+) WITH (autovacuum_enabled = false, vacuum_truncate = false);
+CREATE TABLE ward.audit_journal_1 (
+    xid bigint NOT NULL,
+    position integer NOT NULL,
+    part integer NOT NULL,
+    data bytea STORAGE PLAIN NOT NULL
+) WITH (autovacuum_enabled = false, vacuum_truncate = false);
+
+-- Where the sealer starts to read each journal.
+CREATE TABLE ward.audit_journal_state (
+    journal smallint PRIMARY KEY CHECK (journal IN (0, 1)),
+    low_water bigint NOT NULL DEFAULT 0 CHECK (low_water >= 0)
+) WITH (fillfactor = 10);
+INSERT INTO ward.audit_journal_state (journal) VALUES (0), (1);
+
+CREATE TABLE ward.audit_block (
+    block_no bigint PRIMARY KEY CHECK (block_no >= 0),
+    first_leaf bigint NOT NULL CHECK (first_leaf >= 0),
+    tree_size bigint NOT NULL CHECK (tree_size > first_leaf),
+    root bytea NOT NULL CHECK (pg_catalog.length(root) = 32),
+    snapshot bytea NOT NULL,
+    sealed_at timestamptz NOT NULL
+);
+
+CREATE TABLE ward.audit_tile (
+    level smallint NOT NULL CHECK (level >= 0),
+    index bigint NOT NULL CHECK (index >= 0),
+    hashes bytea STORAGE EXTERNAL NOT NULL CHECK (pg_catalog.length(hashes) BETWEEN 32 AND 8192),
+    PRIMARY KEY (level, index)
+);
+
+CREATE TABLE ward.audit_segment (
+    segment_no bigint PRIMARY KEY CHECK (segment_no >= 0),
+    relation name NOT NULL UNIQUE,
+    created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+
+-- Shapes of audited tables that are already in the log, so that writers need not describe them again.
+CREATE TABLE ward.audit_shape (
+    shape_id bytea PRIMARY KEY CHECK (pg_catalog.length(shape_id) = 32),
+    entry_id bigint NOT NULL,
+    content bytea NOT NULL
+);
+
+CREATE TABLE ward.audit_table (
+    relation oid PRIMARY KEY,
+    exclude name[] NOT NULL,
+    redact name[] NOT NULL,
+    enabled_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+    enabled_by name NOT NULL DEFAULT SESSION_USER
+);
+
+REVOKE ALL ON ward.audit_log, ward.audit_journal_0, ward.audit_journal_1, ward.audit_journal_state,
+    ward.audit_block, ward.audit_tile, ward.audit_segment, ward.audit_shape, ward.audit_table FROM PUBLIC;
+
+CREATE FUNCTION ward.audit_capture() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'ward_audit_capture';
+REVOKE ALL ON FUNCTION ward.audit_capture() FROM PUBLIC;
+
+SELECT pg_catalog.pg_extension_config_dump('ward.audit_log', '');
+SELECT pg_catalog.pg_extension_config_dump('ward.audit_block', '');
+SELECT pg_catalog.pg_extension_config_dump('ward.audit_tile', '');
+SELECT pg_catalog.pg_extension_config_dump('ward.audit_segment', '');
+SELECT pg_catalog.pg_extension_config_dump('ward.audit_shape', '');
+SELECT pg_catalog.pg_extension_config_dump('ward.audit_journal_0', '');
+SELECT pg_catalog.pg_extension_config_dump('ward.audit_journal_1', '');
+
+COMMENT ON TABLE ward.audit_log IS 'Identity of this audit log: incarnation, cluster, database. One row.';
+COMMENT ON TABLE ward.audit_journal_0 IS 'Audit entries not yet sealed, as packed records (docs/log-format.md). Written at commit.';
+COMMENT ON TABLE ward.audit_journal_1 IS 'Audit entries not yet sealed, as packed records (docs/log-format.md). Written at commit.';
+COMMENT ON TABLE ward.audit_journal_state IS 'First page of each journal that may hold unsealed entries.';
+COMMENT ON TABLE ward.audit_block IS 'Sealed blocks: leaves first_leaf to tree_size - 1, and the tree head after them.';
+COMMENT ON TABLE ward.audit_tile IS 'Hashes of the Merkle tree, as tiles of up to 256 hashes (C2SP tlog-tiles, height 8).';
+COMMENT ON TABLE ward.audit_segment IS 'Tables that hold the sealed leaves, 2^20 leaves each.';
+COMMENT ON TABLE ward.audit_shape IS 'Columns of audited tables as described in the log; entry_id is the describing leaf.';
+COMMENT ON TABLE ward.audit_table IS 'Tables with auditing enabled, and the columns left out or redacted.';
+COMMENT ON FUNCTION ward.audit_capture() IS 'Trigger function that records a change in the audit trail. Use enable_audit().';

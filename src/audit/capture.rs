@@ -1,0 +1,367 @@
+//! Capture: from a trigger firing to bytes in the journal, within the writer's transaction.
+
+use super::buffer::{Buffer, CHUNK, ContextMark, ContextStamp, LEVEL_LIMIT};
+use super::catalog::{self, Log};
+use super::salt::SaltPool;
+use crate::error::{self, Result};
+use crate::pg::journal::{Journal, Mode};
+use crate::pg::relation::{self, Described};
+use crate::pg::trigger::Firing;
+use crate::pg::xact::{self, Hooks};
+use crate::pg::{process, shared, who};
+use crate::{context, keys};
+use pgrx::prelude::*;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+use ward_log::{
+    AuditMac, ContextLeaf, ContextSource, Hash, RowLeaf, ShapeLeaf, TrailerLeaf, image_commitment,
+};
+
+/// What this backend keeps between rows.
+#[derive(Default)]
+struct State {
+    log: Option<Log>,
+    tables: HashMap<pg_sys::Oid, Described>,
+    mac: Option<([u8; 8], AuditMac)>,
+    address: Option<Option<String>>,
+    salts: SaltPool,
+    transaction: Option<Transaction>,
+    leaf: Vec<u8>,
+    image: Vec<u8>,
+}
+
+struct Transaction {
+    xid: u64,
+    buffer: Buffer,
+    /// Set once the trailer was written: whatever comes later is written at once, with another.
+    closed: bool,
+    /// Set once anything was written to a journal.
+    written: bool,
+}
+
+thread_local! {
+    static STATE: RefCell<State> = RefCell::new(State::default());
+}
+
+static HOOKS: Hooks = Hooks { before_commit, ended, before_release, released, rolled_back };
+
+/// Registers the callbacks.
+pub fn init() {
+    xact::register(&HOOKS);
+    relation::watch();
+}
+
+/// Records one change.
+pub fn change(firing: &Firing) -> Result<()> {
+    with_state(|state| {
+        state.drop_stale();
+        state.begin()?;
+        state.describe(firing)?;
+        state.mark_context()?;
+        state.mark_shape(firing.table())?;
+        state.row(firing)?;
+        state.spill()
+    })
+}
+
+/// Calls `visit` with the xid, and position and bytes of every chunk this transaction holds in memory.
+pub fn unwritten(mut visit: impl FnMut(u64, u32, &[u8])) -> Result<()> {
+    with_state(|state| {
+        if let Some(transaction) = &state.transaction {
+            for (position, bytes) in transaction.buffer.all_chunks() {
+                visit(transaction.xid, position, bytes);
+            }
+        }
+        Ok(())
+    })
+}
+
+fn with_state<R>(work: impl FnOnce(&mut State) -> Result<R>) -> Result<R> {
+    STATE.with(|state| match state.try_borrow_mut() {
+        Ok(mut state) => work(&mut state),
+        Err(_) => Err(error::report(
+            PgSqlErrorCode::ERRCODE_OBJECT_IN_USE,
+            "a change was made while another was being recorded in the audit trail",
+        )),
+    })
+}
+
+impl State {
+    /// Forgets what was cached about tables that changed since.
+    fn drop_stale(&mut self) {
+        for oid in relation::take_invalidated() {
+            if oid == pg_sys::InvalidOid {
+                self.tables.clear();
+                self.log = None;
+            } else {
+                self.tables.remove(&oid);
+                if self.log.as_ref().is_some_and(|log| log.identity_table == oid) {
+                    self.log = None;
+                    self.tables.clear();
+                }
+            }
+        }
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if self.transaction.is_none() {
+            if self.log.is_none() {
+                self.log = Some(Log::load()?);
+            }
+            let key = keys::internal_key("audit")?;
+            if self.mac.as_ref().is_none_or(|(id, _)| *id != key.id.0) {
+                self.mac = Some((key.id.0, AuditMac::new(key.material.expose())));
+            }
+            self.transaction = Some(Transaction {
+                xid: xact::top_xid(),
+                buffer: Buffer::new(),
+                closed: false,
+                written: false,
+            });
+        }
+        self.transaction()?.buffer.enter(xact::current_subid());
+        Ok(())
+    }
+
+    fn transaction(&mut self) -> Result<&mut Transaction> {
+        self.transaction.as_mut().ok_or_else(lost)
+    }
+
+    fn describe(&mut self, firing: &Firing) -> Result<()> {
+        if !self.tables.contains_key(&firing.table()) {
+            let mut described = Described::of(firing)?;
+            described.registered = catalog::shape_registered(&described.id)?;
+            self.tables.insert(firing.table(), described);
+        }
+        Ok(())
+    }
+
+    /// Writes a context leaf when who or where differs from the last one.
+    fn mark_context(&mut self) -> Result<()> {
+        let stamp = ContextStamp {
+            generation: context::generation(),
+            current_role: who::current_role(),
+            session_role: who::session_role(),
+            application: who::application_hash(),
+        };
+        let xid = self.transaction()?.xid;
+        let buffer = &mut self.transaction()?.buffer;
+        if buffer.context().is_some_and(|mark| mark.stamp == stamp) {
+            return Ok(());
+        }
+        let position = buffer.position();
+        let leaf = self.context_leaf(xid, position);
+        let buffer = &mut self.transaction()?.buffer;
+        buffer.push(&leaf, None)?;
+        buffer.set_context(ContextMark { position, stamp });
+        Ok(())
+    }
+
+    fn context_leaf(&mut self, xid: u64, position: u32) -> Vec<u8> {
+        let address = self.address.get_or_insert_with(who::client_address).clone();
+        let authenticated = who::role_name(who::authenticated_role());
+        let session = who::role_name(who::session_role());
+        let current = who::role_name(who::current_role());
+        let application = who::application_name();
+        let mut leaf = Vec::with_capacity(256);
+        context::with_current(|context| {
+            ContextLeaf {
+                xid,
+                position,
+                occurred_at: process::transaction_start_micros(),
+                source: context.map_or(ContextSource::None, |_| ContextSource::Trusted),
+                tenant_id: context.and_then(|c| c.tenant.as_deref()),
+                user_id: context.and_then(|c| c.user_id.as_deref()),
+                session_id: context.and_then(|c| c.session_id.as_deref()),
+                service_name: context.and_then(|c| c.service_name.as_deref()),
+                client_ip: context.and_then(|c| c.client_ip.as_deref()).or(address.as_deref()),
+                user_agent: context.and_then(|c| c.user_agent.as_deref()),
+                authenticated_role: authenticated.as_deref(),
+                session_role: session.as_deref(),
+                current_role: current.as_deref(),
+                application_name: (!application.is_empty()).then_some(&*application),
+            }
+            .encode(&mut leaf);
+        });
+        leaf
+    }
+
+    /// Describes the table in this transaction unless the sealer already knows its shape.
+    fn mark_shape(&mut self, table: pg_sys::Oid) -> Result<()> {
+        let Some(described) = self.tables.get_mut(&table) else { return Err(lost()) };
+        if described.registered {
+            return Ok(());
+        }
+        let Some(transaction) = &mut self.transaction else { return Err(lost()) };
+        if transaction.buffer.has_shape(&described.id) {
+            return Ok(());
+        }
+        if transaction.buffer.position() > 1 && catalog::shape_registered(&described.id)? {
+            described.registered = true;
+            return Ok(());
+        }
+        let leaf = ShapeLeaf {
+            xid: transaction.xid,
+            position: transaction.buffer.position(),
+            content: &described.content,
+        };
+        self.leaf.clear();
+        leaf.encode(&mut self.leaf);
+        transaction.buffer.push(&self.leaf, None)?;
+        transaction.buffer.add_shape(described.id);
+        Ok(())
+    }
+
+    fn row(&mut self, firing: &Firing) -> Result<()> {
+        let (Some(described), Some(transaction)) =
+            (self.tables.get_mut(&firing.table()), &mut self.transaction)
+        else {
+            return Err(lost());
+        };
+        self.image.clear();
+        let has_image = firing.old.is_some() || firing.new.is_some();
+        let mut commit: Hash = [0; 32];
+        let mut record_id = None;
+        if has_image {
+            let salt = self.salts.next()?;
+            record_id = described.render(
+                firing.old.as_ref(),
+                firing.new.as_ref(),
+                &salt,
+                &mut self.image,
+            )?;
+            commit = image_commitment(&self.image);
+        }
+        let position = transaction.buffer.position();
+        let context = transaction.buffer.context().map_or(position, |mark| mark.position);
+        self.leaf.clear();
+        RowLeaf {
+            operation: firing.operation,
+            xid: transaction.xid,
+            position,
+            context_back: position - context,
+            occurred_at: process::now_micros(),
+            shape: described.id,
+            image_commit: commit,
+            record_id: record_id.as_deref(),
+        }
+        .encode(&mut self.leaf);
+        transaction.buffer.push(&self.leaf, has_image.then_some(&self.image))
+    }
+
+    /// Writes the current level when it is full, or when the transaction is already closed.
+    fn spill(&mut self) -> Result<()> {
+        if self.transaction()?.closed {
+            self.close()
+        } else if self.transaction()?.buffer.top_len() > LEVEL_LIMIT {
+            self.write()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Ends the transaction's leaves with a trailer and writes all that is left.
+    fn close(&mut self) -> Result<()> {
+        let (Some(transaction), Some(log), Some((key_id, mac))) =
+            (&mut self.transaction, &self.log, &self.mac)
+        else {
+            return Err(lost());
+        };
+        let trailer = TrailerLeaf::sign_with(
+            transaction.xid,
+            transaction.buffer.position(),
+            log.incarnation,
+            transaction.buffer.chain_digest(),
+            *key_id,
+            mac,
+        );
+        self.leaf.clear();
+        trailer.encode(&mut self.leaf);
+        transaction.buffer.enter(xact::current_subid());
+        transaction.buffer.push(&self.leaf, None)?;
+        transaction.closed = true;
+        self.write()
+    }
+
+    /// Writes the top level, which belongs to the current subtransaction.
+    fn write(&mut self) -> Result<()> {
+        let (Some(transaction), Some(log)) = (&mut self.transaction, &self.log) else {
+            return Err(lost());
+        };
+        let number = shared::mine().map_or(0, |slot| slot.journal.load(Ordering::Relaxed)) as usize & 1;
+        let journal = Journal::open(log.journals[number], number as u8, Mode::Write);
+        journal.append(transaction.xid, transaction.buffer.top_chunks(), CHUNK);
+        transaction.buffer.top_written();
+        transaction.written = true;
+        Ok(())
+    }
+}
+
+fn lost() -> pgrx::pg_sys::panic::ErrorReport {
+    error::report(
+        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        "the audit trail lost track of this transaction",
+    )
+}
+
+fn before_commit(_prepare: bool) {
+    let done = with_state(|state| match &state.transaction {
+        Some(transaction) if transaction.buffer.position() > 0 && !transaction.closed => {
+            state.close()
+        }
+        _ => Ok(()),
+    });
+    if let Err(report) = done {
+        error::raise(report);
+    }
+}
+
+fn before_release(subid: u32) {
+    let done = with_state(|state| match &state.transaction {
+        Some(Transaction { buffer, .. })
+            if buffer.top_subid() == Some(subid) && buffer.total_len() > LEVEL_LIMIT =>
+        {
+            state.write()
+        }
+        _ => Ok(()),
+    });
+    if let Err(report) = done {
+        error::raise(report);
+    }
+}
+
+fn ended(committed: bool) {
+    // An error that unwound through a borrow has released it, so this cannot be refused.
+    let Ok(transaction) = with_state(|state| Ok(state.transaction.take())) else { return };
+    if committed && transaction.is_some_and(|transaction| transaction.written) {
+        announce();
+    }
+}
+
+/// Tells the launcher that this database has entries to seal.
+fn announce() {
+    if let Some(slot) = shared::mine()
+        && !slot.dirty.swap(true, Ordering::AcqRel)
+        && slot.worker.load(Ordering::Acquire) == 0
+    {
+        process::wake(&shared::get().launcher);
+    }
+}
+
+fn released(subid: u32, parent: u32) {
+    with_buffer(|buffer| buffer.release(subid, parent));
+}
+
+fn rolled_back(subid: u32) {
+    with_buffer(|buffer| buffer.roll_back(subid));
+}
+
+fn with_buffer(work: impl FnOnce(&mut Buffer)) {
+    let _ = with_state(|state| {
+        if let Some(transaction) = &mut state.transaction {
+            work(&mut transaction.buffer);
+        }
+        Ok(())
+    });
+}

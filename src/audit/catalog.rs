@@ -1,0 +1,51 @@
+//! What a backend has to know of the log it writes to: its tables, its identity, its key.
+
+use crate::error::{self, Result};
+use crate::pg::owner;
+use pgrx::prelude::*;
+use ward_log::Hash;
+
+/// The log of this database, as loaded once per backend.
+pub struct Log {
+    /// The two journals.
+    pub journals: [pg_sys::Oid; 2],
+    /// Table of the log's identity; when it changes this struct is stale.
+    pub identity_table: pg_sys::Oid,
+    /// Which history this is.
+    pub incarnation: [u8; 16],
+}
+
+impl Log {
+    /// Loads it. Raises when the log has not been created yet.
+    pub fn load() -> Result<Log> {
+        let table = |name| owner::table(name).ok_or_else(missing);
+        let incarnation: Option<pgrx::Uuid> =
+            owner::run(|| Spi::get_one("SELECT incarnation FROM ward.audit_log"))
+                .map_err(error::spi)?;
+        Ok(Log {
+            journals: [table(c"audit_journal_0")?, table(c"audit_journal_1")?],
+            identity_table: table(c"audit_log")?,
+            incarnation: *incarnation.ok_or_else(missing)?.as_bytes(),
+        })
+    }
+}
+
+fn missing() -> pgrx::pg_sys::panic::ErrorReport {
+    error::report_hint(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "this database has no audit log",
+        "The audit trigger outlived the extension or its log. Call ward.enable_audit() again, or drop the trigger.",
+    )
+}
+
+/// Whether the sealer has registered `shape`.
+pub fn shape_registered(shape: &Hash) -> Result<bool> {
+    let found: Option<bool> = owner::run(|| {
+        Spi::get_one_with_args(
+            "SELECT EXISTS (SELECT FROM ward.audit_shape WHERE shape_id = $1)",
+            &[shape.as_slice().into()],
+        )
+    })
+    .map_err(error::spi)?;
+    Ok(found == Some(true))
+}

@@ -1,0 +1,77 @@
+//! Checkpoints: the tree head as a signed note.
+
+use super::store;
+use crate::error::{self, Result};
+use crate::keys;
+use crate::pg::owner;
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use pgrx::prelude::*;
+use std::ffi::CString;
+use ward_log::Checkpoint;
+
+static LOG_ORIGIN: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+/// Defines the setting.
+pub fn init() {
+    GucRegistry::define_string_guc(
+        c"ward.log_origin",
+        c"Name of this server's audit logs in checkpoints.",
+        c"A name nobody else uses, like a host name with a path: \"db1.example.com/billing\". The log's incarnation is appended.",
+        &LOG_ORIGIN,
+        GucContext::Sighup,
+        GucFlags::default(),
+    );
+}
+
+/// Origin of the log of this database: the configured name, else one made of the cluster's
+/// identifier, then the incarnation.
+fn origin(identity: &store::Identity) -> Result<String> {
+    let configured = LOG_ORIGIN.get().and_then(|name| name.into_string().ok());
+    let name = match configured.filter(|name| !name.is_empty()) {
+        Some(name) if name.contains(char::is_whitespace) || name.contains('+') => {
+            return Err(error::report_hint(
+                PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
+                "ward.log_origin contains white space or a plus sign",
+                "Use a name like \"db1.example.com/billing\".",
+            ));
+        }
+        Some(name) => name,
+        None => format!("pg_ward/{}", identity.system_identifier),
+    };
+    Ok(format!("{name}/{}", uuid::Uuid::from_bytes(identity.incarnation)))
+}
+
+/// The head of the sealed log as a signed checkpoint (C2SP tlog-checkpoint).
+#[pg_extern(parallel_unsafe)]
+fn audit_checkpoint() -> Result<String> {
+    let (identity, block) = owner::run(|| Ok((store::identity()?, store::last_block())))?;
+    let (Some(identity), Some(block)) = (identity, block) else {
+        return Err(error::report_hint(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "there is no sealed audit log to sign",
+            "Audit a table with ward.enable_audit(), then call ward.seal_audit_trail().",
+        ));
+    };
+    let key = keys::internal_key("checkpoint_signing")?;
+    let checkpoint =
+        Checkpoint { origin: origin(&identity)?, size: block.tree_size, root: block.root };
+    checkpoint.sign(key.material.expose()).map_err(|problem| {
+        error::report(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, format!("signing failed: {problem}"))
+    })
+}
+
+/// The public key of checkpoints, in note-key form: what a verifier needs.
+#[pg_extern(parallel_unsafe)]
+fn audit_public_key() -> Result<String> {
+    let Some(identity) = owner::run(store::identity)? else {
+        return Err(error::report_hint(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            "there is no audit log yet",
+            "Audit a table with ward.enable_audit().",
+        ));
+    };
+    let key = keys::internal_key("checkpoint_signing")?;
+    ward_log::vkey(&origin(&identity)?, key.material.expose()).map_err(|problem| {
+        error::report(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, format!("the key has no form: {problem}"))
+    })
+}

@@ -1,0 +1,330 @@
+//! Sealing: from the journals to a block of the log. Runs in the worker only.
+//!
+//! Block n holds what is visible in snapshot S_n and was not visible in S_{n-1}, ordered by
+//! top-level transaction id and position. That needs no ordering among writers and loses nothing of
+//! a transaction that stays open across many blocks.
+
+use super::check::TransactionCheck;
+use super::store::{self, Block, Identity, SEGMENT_BITS};
+use crate::error::{self, Result};
+use crate::keys;
+use crate::pg::journal::{ChunkId, Journal, Mode};
+use crate::pg::segment::Appender;
+use crate::pg::{owner, process, snapshot};
+use pgrx::prelude::*;
+use std::collections::BTreeSet;
+use ward_log::{
+    AuditMac, Hash, IncarnationLeaf, SealLeaf, Snapshot, Tree, ViolationLeaf, empty_root, leaf_hash,
+};
+
+/// What a round did.
+pub enum Round {
+    /// The extension or the log is not there.
+    NoLog,
+    /// Nothing to seal.
+    Empty,
+    /// A block with this many leaves.
+    Sealed(u64),
+}
+
+/// What the worker keeps in memory between rounds; rebuilt from the tables when lost.
+pub struct Sealer {
+    identity: Identity,
+    tree: Tree,
+    next_block: u64,
+    snapshot: Snapshot,
+    scan_from: [u32; 2],
+    pending: BTreeSet<ChunkId>,
+}
+
+impl Sealer {
+    /// Loads the state after the last block; None when there is no log to seal.
+    pub fn load() -> Result<Option<Sealer>> {
+        if owner::table(c"audit_log").is_none() {
+            return Ok(None);
+        }
+        let Some(identity) = store::identity()? else { return Ok(None) };
+        let last = store::last_block();
+        let size = last.as_ref().map_or(0, |block| block.tree_size);
+        let mut edge = Vec::new();
+        for (level, index) in Tree::right_edge_ids(size) {
+            let hashes = store::tile(level, index).ok_or_else(torn)?;
+            edge.push(ward_log::Tile { level, index, hashes });
+        }
+        let tree = Tree::resume(size, edge).map_err(|_| torn())?;
+        if last.as_ref().is_some_and(|block| block.root != tree.root()) {
+            return Err(torn());
+        }
+        let snapshot = match &last {
+            Some(block) => Snapshot::parse(&block.snapshot).map_err(|_| torn())?,
+            None => Snapshot { xmin: 0, xmax: 0, xip: Vec::new() },
+        };
+        Ok(Some(Sealer {
+            identity,
+            tree,
+            next_block: last.map_or(0, |block| block.block_no + 1),
+            snapshot,
+            scan_from: store::low_water()?,
+            pending: BTreeSet::new(),
+        }))
+    }
+
+    /// Whether entries of unfinished transactions were seen.
+    pub fn waits(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Seals what can be sealed, inside the caller's transaction, whose active snapshot is S_n. On
+    /// an error the sealer must be dropped and loaded again.
+    pub fn round(&mut self) -> Result<Round> {
+        let after = snapshot::active();
+        let journals = open_journals(Mode::Read)?;
+        let mut ready = BTreeSet::new();
+        let mut scanned = [0; 2];
+        for (journal, (from, closed)) in
+            journals.iter().zip(self.scan_from.iter().zip(&mut scanned))
+        {
+            *closed = journal.closed_pages();
+            journal.scan_any(*from, |id| {
+                if !self.snapshot.visible(id.xid) {
+                    if after.visible(id.xid) {
+                        ready.insert(id);
+                    } else {
+                        self.pending.insert(id);
+                    }
+                }
+            });
+        }
+        let still = self.pending.split_off_unfinished(&after, &mut ready);
+        self.pending = still;
+        let block = Block {
+            block_no: self.next_block,
+            first_leaf: self.tree.size(),
+            tree_size: 0,
+            root: self.tree.root(),
+            snapshot: encoded(&after),
+            sealed_at: process::now_micros(),
+        };
+        let mut writer = BlockWriter::new(&mut self.tree);
+        if self.next_block == 0 {
+            writer.incarnation(&self.identity, block.sealed_at)?;
+        }
+        let keys = audit_macs()?;
+        let mut chunks = ready.iter().peekable();
+        while let Some(first) = chunks.peek() {
+            let xid = first.xid;
+            let own = std::iter::from_fn(|| chunks.next_if(|chunk| chunk.xid == xid));
+            let mut check = TransactionCheck::new(xid, &self.identity.incarnation, &keys);
+            seal_transaction(own, &journals, &mut check, &mut writer)?;
+            if let Some((kind, detail)) = check.finish() {
+                writer.violation(&ViolationLeaf { xid, kind, detail: &detail, at: block.sealed_at })?;
+            }
+        }
+        let outcome = writer.finish(block, &self.snapshot, &after)?;
+        for (number, closed) in scanned.iter().enumerate() {
+            self.scan_from[number] = closed.saturating_sub(1);
+            store::put_low_water(number as u8, self.low_water(number as u8))?;
+        }
+        if let Round::Sealed(_) = outcome {
+            self.snapshot = after;
+            self.next_block += 1;
+        }
+        Ok(outcome)
+    }
+
+    /// The first page a restarted sealer must read.
+    fn low_water(&self, journal: u8) -> u32 {
+        self.pending
+            .iter()
+            .filter(|chunk| chunk.journal == journal)
+            .map(|chunk| chunk.tid.0)
+            .min()
+            .unwrap_or(u32::MAX)
+            .min(self.scan_from[journal as usize])
+    }
+
+    /// Whether every finished transaction's chunk in `journal` has been sealed and none is open.
+    pub fn drained(&self, journal: &Journal) -> bool {
+        let mut open = false;
+        journal.scan_any(self.low_water(journal.number()), |id| {
+            open |= !self.snapshot.visible(id.xid);
+        });
+        !open
+    }
+
+    /// Notes that `journal` was emptied.
+    pub fn emptied(&mut self, journal: u8) -> Result<()> {
+        self.scan_from[journal as usize] = 0;
+        store::put_low_water(journal, 0)
+    }
+}
+
+/// Moves finished chunks over.
+trait Finished {
+    fn split_off_unfinished(&mut self, after: &Snapshot, ready: &mut BTreeSet<ChunkId>) -> Self;
+}
+
+impl Finished for BTreeSet<ChunkId> {
+    fn split_off_unfinished(&mut self, after: &Snapshot, ready: &mut Self) -> Self {
+        let (finished, open) = std::mem::take(self).into_iter().partition(|id| after.visible(id.xid));
+        let mut finished: Self = finished;
+        ready.append(&mut finished);
+        open
+    }
+}
+
+/// Both journals, opened.
+pub fn open_journals(mode: Mode) -> Result<[Journal; 2]> {
+    let open = |name, number| {
+        owner::table(name).map(|oid| Journal::open(oid, number, mode)).ok_or_else(torn)
+    };
+    Ok([open(c"audit_journal_0", 0)?, open(c"audit_journal_1", 1)?])
+}
+
+/// Every version of the audit key, prepared.
+fn audit_macs() -> Result<Vec<([u8; 8], AuditMac)>> {
+    Ok(keys::all_versions("audit")?
+        .into_iter()
+        .map(|(id, key)| (id.0, AuditMac::new(key.expose())))
+        .collect())
+}
+
+fn seal_transaction<'c>(
+    chunks: impl Iterator<Item = &'c ChunkId>,
+    journals: &[Journal; 2],
+    check: &mut TransactionCheck,
+    writer: &mut BlockWriter,
+) -> Result<()> {
+    let mut bytes = Vec::new();
+    let mut last: Option<ChunkId> = None;
+    for chunk in chunks {
+        pgrx::check_for_interrupts!();
+        if chunk.part == 0 && !bytes.is_empty() {
+            check.records(&bytes, |sealable| writer.sealable(&sealable))?;
+            bytes.clear();
+        }
+        let before = bytes.len();
+        // A chunk that the snapshot does not see belongs to a rolled-back subtransaction.
+        if !journals[chunk.journal as usize].fetch(chunk.tid, &mut bytes) {
+            continue;
+        }
+        let follows = last.is_some_and(|l| l.position == chunk.position && l.part + 1 == chunk.part);
+        if chunk.part != 0 && (before == 0 || !follows) {
+            check.note(ward_log::ViolationKind::PositionGap, "a part of a record is missing");
+            bytes.clear();
+        }
+        last = Some(*chunk);
+    }
+    check.records(&bytes, |sealable| writer.sealable(&sealable))
+}
+
+/// Writes leaves of one block into segments and the tree.
+struct BlockWriter<'t> {
+    tree: &'t mut Tree,
+    first: u64,
+    appender: Option<(u64, Appender)>,
+    shapes: Vec<(Hash, u64, Vec<u8>)>,
+    scratch: Vec<u8>,
+}
+
+impl<'t> BlockWriter<'t> {
+    fn new(tree: &'t mut Tree) -> Self {
+        let first = tree.size();
+        BlockWriter { tree, first, appender: None, shapes: Vec::new(), scratch: Vec::new() }
+    }
+
+    fn sealable(&mut self, sealable: &super::check::Sealable) -> Result<()> {
+        if let Some((id, content)) = sealable.shape {
+            self.shapes.push((id, self.tree.size(), content.to_vec()));
+        }
+        self.put(sealable.leaf, sealable.hash, sealable.image)
+    }
+
+    fn put(&mut self, leaf: &[u8], hash: Hash, image: Option<&[u8]>) -> Result<()> {
+        let index = self.tree.size();
+        let segment = index >> SEGMENT_BITS;
+        if self.appender.as_ref().is_none_or(|(open, _)| *open != segment) {
+            if let Some((_, full)) = self.appender.take() {
+                full.finish();
+            }
+            let table = match store::segment(segment) {
+                Some(table) => table,
+                None => store::create_segment(segment)?,
+            };
+            self.appender = Some((segment, Appender::open(table)));
+        }
+        if let Some((_, appender)) = &mut self.appender {
+            appender.push(index, leaf, image);
+        }
+        self.tree.append(hash);
+        Ok(())
+    }
+
+    fn control(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
+        let mut leaf = std::mem::take(&mut self.scratch);
+        leaf.clear();
+        encode(&mut leaf);
+        self.put(&leaf, leaf_hash(&leaf), None)?;
+        self.scratch = leaf;
+        Ok(())
+    }
+
+    fn incarnation(&mut self, identity: &Identity, at: i64) -> Result<()> {
+        let leaf = IncarnationLeaf {
+            incarnation: identity.incarnation,
+            system_identifier: identity.system_identifier,
+            database_oid: identity.database_oid,
+            timeline: identity.timeline,
+            previous_size: 0,
+            previous_root: empty_root(),
+            reason: "created",
+            at,
+        };
+        self.control(|out| leaf.encode(out))
+    }
+
+    fn violation(&mut self, leaf: &ViolationLeaf) -> Result<()> {
+        self.control(|out| leaf.encode(out))
+    }
+
+    fn finish(mut self, mut block: Block, before: &Snapshot, after: &Snapshot) -> Result<Round> {
+        if self.tree.size() == self.first {
+            return Ok(Round::Empty);
+        }
+        let seal = SealLeaf {
+            block_no: block.block_no,
+            first_leaf: block.first_leaf,
+            previous_size: block.first_leaf,
+            previous_root: block.root,
+            snapshot_before: before.clone(),
+            snapshot_after: after.clone(),
+            sealed_at: block.sealed_at,
+        };
+        self.control(|out| seal.encode(out))?;
+        if let Some((_, appender)) = self.appender.take() {
+            appender.finish();
+        }
+        for (shape, index, content) in &self.shapes {
+            store::put_shape(shape, *index, content)?;
+        }
+        store::put_tiles(&self.tree.take_dirty())?;
+        block.tree_size = self.tree.size();
+        block.root = self.tree.root();
+        store::put_block(&block)?;
+        Ok(Round::Sealed(block.tree_size - block.first_leaf))
+    }
+}
+
+fn encoded(snapshot: &Snapshot) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    snapshot.encode(&mut bytes);
+    bytes
+}
+
+fn torn() -> pgrx::pg_sys::panic::ErrorReport {
+    error::report_hint(
+        PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+        "the audit log cannot be continued: its tree does not match its last block",
+        "Somebody changed the log's tables. SELECT * FROM ward.audit_violations() says where.",
+    )
+}

@@ -1,0 +1,263 @@
+//! Reads and writes of the log's own tables, through SPI as their owner.
+
+use crate::error::{self, Result};
+use crate::pg::owner;
+use crate::pg::query::{self, Arg};
+use pgrx::datum::DatumWithOid;
+use pgrx::prelude::*;
+use std::ffi::CStr;
+use ward_log::{Hash, Tile};
+
+/// Leaves per segment: 2^20.
+pub const SEGMENT_BITS: u32 = 20;
+
+/// A row of audit_block.
+#[derive(Clone)]
+pub struct Block {
+    /// Number, from 0.
+    pub block_no: u64,
+    /// Index of its first leaf.
+    pub first_leaf: u64,
+    /// Leaves in the tree after it.
+    pub tree_size: u64,
+    /// Root of the tree after it.
+    pub root: Hash,
+    /// The encoded snapshot it was made with.
+    pub snapshot: Vec<u8>,
+    /// When, in microseconds since 1970.
+    pub sealed_at: i64,
+}
+
+/// Identity of the log, as recorded when it was created.
+pub struct Identity {
+    /// Which history this is.
+    pub incarnation: [u8; 16],
+    /// The cluster's identifier.
+    pub system_identifier: u64,
+    /// The database.
+    pub database_oid: u32,
+    /// The timeline it began on.
+    pub timeline: u32,
+}
+
+/// The identity, or None when auditing was never enabled.
+pub fn identity() -> Result<Option<Identity>> {
+    Spi::connect(|client| {
+        let mut rows = client.select(
+            "SELECT incarnation, system_identifier::text, database_oid, timeline FROM ward.audit_log",
+            None,
+            &[],
+        )?;
+        let Some(row) = rows.next() else { return Ok(None) };
+        let (Some(incarnation), Some(system), Some(database), Some(timeline)) = (
+            row.get::<pgrx::Uuid>(1)?,
+            row.get::<String>(2)?,
+            row.get::<pg_sys::Oid>(3)?,
+            row.get::<i64>(4)?,
+        ) else {
+            return Ok(None);
+        };
+        Ok(Some(Identity {
+            incarnation: *incarnation.as_bytes(),
+            system_identifier: system.parse().unwrap_or(0),
+            database_oid: database.to_u32(),
+            timeline: timeline as u32,
+        }))
+    })
+    .map_err(error::spi)
+}
+
+macro_rules! select_blocks {
+    ($tail:literal) => {{
+        const QUERY: &CStr = match CStr::from_bytes_with_nul(
+            concat!(
+                "SELECT block_no, first_leaf, tree_size, root, snapshot, ",
+                "(extract(epoch FROM sealed_at) * 1000000)::bigint FROM ward.audit_block ",
+                $tail,
+                "\0"
+            )
+            .as_bytes(),
+        ) {
+            Ok(query) => query,
+            Err(_) => c"",
+        };
+        QUERY
+    }};
+}
+
+/// Calls `visit` for the blocks from number `first` on, at most `count`, in order.
+pub fn blocks(first: u64, count: u64, mut visit: impl FnMut(Block)) {
+    let range = [Arg::Int8(first as i64), Arg::Int8(count.min(i64::MAX as u64) as i64)];
+    let query = select_blocks!("WHERE block_no >= $1 ORDER BY block_no LIMIT $2");
+    select_blocks(query, &range, &mut visit);
+}
+
+/// The last block.
+pub fn last_block() -> Option<Block> {
+    let mut last = None;
+    let query = select_blocks!("ORDER BY block_no DESC LIMIT 1");
+    select_blocks(query, &[], &mut |block| last = Some(block));
+    last
+}
+
+fn select_blocks(query: &CStr, args: &[Arg], visit: &mut dyn FnMut(Block)) {
+    query::read(query, args, |row| {
+        visit(Block {
+            block_no: row.int8(1) as u64,
+            first_leaf: row.int8(2) as u64,
+            tree_size: row.int8(3) as u64,
+            root: hash(&row.bytes(4)),
+            snapshot: row.bytes(5),
+            sealed_at: row.int8(6),
+        });
+    });
+}
+
+/// 32 bytes as a hash; bytes of another length, which only tampering can store, match no hash.
+fn hash(bytes: &[u8]) -> Hash {
+    bytes.try_into().unwrap_or([0; 32])
+}
+
+/// Calls `visit` with index and hashes of the tiles of `level` from `first` on, at most `count`; None
+/// for hashes that are not a whole number of 32 bytes.
+pub fn tiles(level: u8, first: u64, count: u64, mut visit: impl FnMut(u64, Option<Vec<Hash>>)) {
+    query::read(
+        c"SELECT index, hashes FROM ward.audit_tile \
+          WHERE level = $1 AND index >= $2 AND index < $2 + $3 ORDER BY index",
+        &[Arg::Int2(level.into()), Arg::Int8(first as i64), Arg::Int8(count as i64)],
+        |row| {
+            let bytes = row.bytes(2);
+            let (hashes, rest) = bytes.as_chunks::<32>();
+            visit(row.int8(1) as u64, rest.is_empty().then(|| hashes.to_vec()));
+        },
+    );
+}
+
+/// One tile.
+pub fn tile(level: u8, index: u64) -> Option<Vec<Hash>> {
+    let mut found = None;
+    tiles(level, index, 1, |_, hashes| found = hashes);
+    found
+}
+
+/// Stores tiles, replacing shorter ones.
+pub fn put_tiles(tiles: &[Tile]) -> Result<()> {
+    Spi::connect_mut(|client| -> std::result::Result<(), pgrx::spi::Error> {
+        let insert = client.prepare_mut(
+            "INSERT INTO ward.audit_tile (level, index, hashes) VALUES ($1, $2, $3) \
+             ON CONFLICT (level, index) DO UPDATE SET hashes = excluded.hashes",
+            &[PgBuiltInOids::INT2OID.oid(), PgBuiltInOids::INT8OID.oid(), PgBuiltInOids::BYTEAOID.oid()],
+        )?;
+        for tile in tiles {
+            let args: [DatumWithOid; 3] = [
+                i16::from(tile.level).into(),
+                (tile.index as i64).into(),
+                tile.hashes.as_flattened().into(),
+            ];
+            client.update(&insert, None, &args)?;
+        }
+        Ok(())
+    })
+    .map_err(error::spi)
+}
+
+/// Appends a block row.
+pub fn put_block(block: &Block) -> Result<()> {
+    Spi::run_with_args(
+        "INSERT INTO ward.audit_block (block_no, first_leaf, tree_size, root, snapshot, sealed_at) \
+         VALUES ($1, $2, $3, $4, $5, 'epoch'::timestamptz + $6 * interval '1 microsecond')",
+        &[
+            (block.block_no as i64).into(),
+            (block.first_leaf as i64).into(),
+            (block.tree_size as i64).into(),
+            block.root.as_slice().into(),
+            block.snapshot.as_slice().into(),
+            block.sealed_at.into(),
+        ],
+    )
+    .map_err(error::spi)
+}
+
+/// Registers a shape whose leaf was sealed as `entry_id`.
+pub fn put_shape(shape: &Hash, entry_id: u64, content: &[u8]) -> Result<()> {
+    Spi::run_with_args(
+        "INSERT INTO ward.audit_shape (shape_id, entry_id, content) VALUES ($1, $2, $3) \
+         ON CONFLICT (shape_id) DO NOTHING",
+        &[shape.as_slice().into(), (entry_id as i64).into(), content.into()],
+    )
+    .map_err(error::spi)
+}
+
+/// First page of each journal to read after a restart.
+pub fn low_water() -> Result<[u32; 2]> {
+    let get = |journal: i16| {
+        Spi::get_one_with_args::<i64>(
+            "SELECT low_water FROM ward.audit_journal_state WHERE journal = $1",
+            &[journal.into()],
+        )
+        .map(|page| page.unwrap_or(0) as u32)
+        .map_err(error::spi)
+    };
+    Ok([get(0)?, get(1)?])
+}
+
+/// Notes the first page of `journal` to read after a restart.
+pub fn put_low_water(journal: u8, page: u32) -> Result<()> {
+    Spi::run_with_args(
+        "UPDATE ward.audit_journal_state SET low_water = $2 WHERE journal = $1 AND low_water <> $2",
+        &[i16::from(journal).into(), i64::from(page).into()],
+    )
+    .map_err(error::spi)
+}
+
+/// The table of segment `number`, or None when there is none.
+pub fn segment(number: u64) -> Option<pg_sys::Oid> {
+    let name = std::ffi::CString::new(segment_name(number)).ok()?;
+    owner::table(&name)
+}
+
+/// Makes the table of segment `number`.
+pub fn create_segment(number: u64) -> Result<pg_sys::Oid> {
+    let name = segment_name(number);
+    Spi::run(&format!(
+        "CREATE TABLE ward.{name} (entry_id bigint NOT NULL, leaf bytea NOT NULL, image bytea) \
+         WITH (autovacuum_enabled = false); \
+         COMMENT ON TABLE ward.{name} IS 'Sealed leaves of the audit trail, segment {number}.'"
+    ))
+    .and_then(|()| {
+        Spi::run_with_args(
+            "INSERT INTO ward.audit_segment (segment_no, relation) VALUES ($1, $2::text::name)",
+            &[(number as i64).into(), name.as_str().into()],
+        )
+    })
+    .map_err(error::spi)?;
+    segment(number).ok_or_else(missing_segment)
+}
+
+fn missing_segment() -> pgrx::pg_sys::panic::ErrorReport {
+    error::report(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "a segment table cannot be found")
+}
+
+fn segment_name(number: u64) -> String {
+    format!("audit_segment_{number:06}")
+}
+
+/// Calls `visit` for the rows of segment `number` from place `from` (block, offset) on, sorted by number.
+pub fn sorted_segment(
+    number: u64,
+    from: (u32, u16),
+    mut visit: impl FnMut(i64, &[u8], Option<&[u8]>),
+) -> Result<()> {
+    let query = format!(
+        "SELECT entry_id, leaf, image FROM ward.{} WHERE ctid >= '({},{})'::tid ORDER BY entry_id",
+        segment_name(number),
+        from.0,
+        from.1
+    );
+    let query = std::ffi::CString::new(query).map_err(|_| missing_segment())?;
+    query::read(&query, &[], |row| {
+        let leaf = row.bytes(2);
+        row.with_bytes(3, |image| visit(row.int8(1), &leaf, image));
+    });
+    Ok(())
+}

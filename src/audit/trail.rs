@@ -1,0 +1,210 @@
+//! Reading the trail: sealed segments, then what is not sealed yet, then what this transaction
+//! still holds in memory.
+
+use super::{capture, image, seal, store};
+use crate::error::{self, Result};
+use crate::pg::journal::{ChunkId, Journal, Mode};
+use crate::pg::srf::{Cell, Rows};
+use crate::pg::{owner, process, query, segment};
+use std::collections::{BTreeMap, HashMap};
+use ward_log::{Hash, Image, Leaf, Operation, Records, RowLeaf, Shape, Snapshot};
+
+/// Writes every entry to `rows`.
+pub fn read(rows: &mut Rows) -> Result<()> {
+    if owner::table(c"audit_log").is_none() {
+        return Ok(());
+    }
+    owner::run(|| {
+        let mut reader = Reader::new(rows)?;
+        reader.sealed()?;
+        reader.unsealed()
+    })
+}
+
+struct Reader<'r> {
+    rows: &'r mut Rows,
+    shapes: HashMap<Hash, Shape>,
+    /// (first leaf, block number), ascending.
+    blocks: Vec<(u64, u64)>,
+    size: u64,
+    snapshot: Snapshot,
+    /// The context leaf last seen: its index or position, and its bytes.
+    context: Option<(u64, Vec<u8>)>,
+}
+
+impl<'r> Reader<'r> {
+    fn new(rows: &'r mut Rows) -> Result<Self> {
+        let mut shapes = HashMap::new();
+        query::read(c"SELECT shape_id, content FROM ward.audit_shape", &[], |row| {
+            if let (Ok(id), Ok(shape)) =
+                (Hash::try_from(row.bytes(1)), Shape::parse_content(&row.bytes(2)))
+            {
+                shapes.insert(id, shape);
+            }
+        });
+        let mut reader = Reader {
+            rows,
+            shapes,
+            blocks: Vec::new(),
+            size: 0,
+            snapshot: Snapshot::default(),
+            context: None,
+        };
+        let mut last = Vec::new();
+        store::blocks(0, u64::MAX, |block| {
+            reader.blocks.push((block.first_leaf, block.block_no));
+            reader.size = block.tree_size;
+            last = block.snapshot;
+        });
+        if !last.is_empty() {
+            reader.snapshot = Snapshot::parse(&last).map_err(error::format)?;
+        }
+        Ok(reader)
+    }
+
+    fn sealed(&mut self) -> Result<()> {
+        let segments = self.size.div_ceil(1 << store::SEGMENT_BITS);
+        for number in 0..segments {
+            let Some(table) = store::segment(number) else { continue };
+            let mut failure = None;
+            segment::scan(table, |stored| {
+                let done = self.entry(Some(stored.entry_id as u64), stored.leaf, stored.image);
+                failure = done.err();
+                failure.is_none()
+            });
+            if let Some(report) = failure {
+                return Err(report);
+            }
+        }
+        Ok(())
+    }
+
+    /// Chunks that the active snapshot sees and the last block's snapshot does not, and this
+    /// transaction's own, by transaction and position.
+    fn unsealed(&mut self) -> Result<()> {
+        let mut chunks: BTreeMap<(u64, u32, u32), Source> = BTreeMap::new();
+        let journals = seal::open_journals(Mode::Read)?;
+        for journal in &journals {
+            journal.scan_visible(|id| {
+                if !self.snapshot.visible(id.xid) {
+                    chunks.insert((id.xid, id.position, id.part), Source::Journal(id));
+                }
+            });
+        }
+        capture::unwritten(|xid, position, bytes| {
+            chunks.insert((xid, position, 0), Source::Memory(bytes.to_vec()));
+        })?;
+        let mut bytes = Vec::new();
+        let mut xid = 0;
+        for ((next_xid, _, part), source) in chunks {
+            if part == 0 {
+                self.records(&bytes)?;
+                bytes.clear();
+            }
+            if next_xid != xid {
+                self.context = None;
+                xid = next_xid;
+            }
+            source.append_to(&mut bytes, &journals);
+        }
+        self.records(&bytes)
+    }
+
+    fn records(&mut self, bytes: &[u8]) -> Result<()> {
+        for record in Records::new(bytes) {
+            // What cannot be read is reported when it is sealed.
+            let Ok(record) = record else { break };
+            self.entry(None, record.leaf, record.image)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, id: Option<u64>, leaf: &[u8], image: Option<&[u8]>) -> Result<()> {
+        match Leaf::parse(leaf) {
+            Ok(Leaf::Context(context)) => {
+                let place = id.unwrap_or(u64::from(context.position));
+                self.context = Some((place, leaf.to_vec()));
+            }
+            Ok(Leaf::Shape(shape)) => {
+                if let Ok(described) = shape.shape() {
+                    self.shapes.insert(shape.shape_id(), described);
+                }
+            }
+            Ok(Leaf::Row(row)) => self.row(id, &row, image),
+            // Other leaves carry no change; unreadable ones are for the verifier to report.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, id: Option<u64>, row: &RowLeaf, image: Option<&[u8]>) {
+        let place = id.unwrap_or(u64::from(row.position));
+        let context = self
+            .context
+            .as_ref()
+            .filter(|(at, _)| *at == place.wrapping_sub(u64::from(row.context_back)))
+            .and_then(|(_, bytes)| Leaf::parse(bytes).ok());
+        let context = match &context {
+            Some(Leaf::Context(context)) => Some(context),
+            _ => None,
+        };
+        let block = id.and_then(|id| {
+            let after = self.blocks.partition_point(|(first, _)| *first <= id);
+            after.checked_sub(1).map(|at| self.blocks[at].1)
+        });
+        let shape = self.shapes.get(&row.shape);
+        let image = image.and_then(|bytes| Image::parse(bytes).ok());
+        let (old, new, changed) = match (&image, shape) {
+            (Some(image), Some(shape)) => (
+                image.old.as_ref().map(|old| image::json(old, shape)),
+                image.new.as_ref().map(|new| image::json(new, shape)),
+                image
+                    .old
+                    .as_ref()
+                    .filter(|_| row.operation == Operation::Update)
+                    .map(|old| image::changed(old, shape)),
+            ),
+            _ => (None, None, None),
+        };
+        self.rows.put(&[
+            id.map_or(Cell::Null, |id| Cell::Int8(id as i64)),
+            Cell::Int8(row.occurred_at - process::EPOCH_SHIFT),
+            context.and_then(|c| c.tenant_id).into(),
+            context.and_then(|c| c.user_id).into(),
+            context.and_then(|c| c.session_id).into(),
+            context.and_then(|c| c.service_name).into(),
+            context.and_then(|c| c.client_ip).into(),
+            context.and_then(|c| c.user_agent).into(),
+            context.map(|c| c.source.as_str()).into(),
+            context.and_then(|c| c.authenticated_role).into(),
+            context.and_then(|c| c.session_role).into(),
+            context.and_then(|c| c.current_role).into(),
+            context.and_then(|c| c.application_name).into(),
+            shape.map(|s| s.schema.as_str()).into(),
+            shape.map(|s| s.table.as_str()).into(),
+            row.record_id.into(),
+            Cell::Text(row.operation.as_str()),
+            old.map_or(Cell::Null, Cell::Jsonb),
+            new.map_or(Cell::Null, Cell::Jsonb),
+            changed.map_or(Cell::Null, Cell::TextArray),
+            Cell::Int8(row.xid as i64),
+            block.map_or(Cell::Null, |block| Cell::Int8(block as i64)),
+        ]);
+    }
+}
+
+enum Source {
+    Journal(ChunkId),
+    Memory(Vec<u8>),
+}
+
+impl Source {
+    fn append_to(&self, bytes: &mut Vec<u8>, journals: &[Journal; 2]) {
+        match self {
+            Source::Journal(id) => {
+                journals[id.journal as usize].fetch(id.tid, bytes);
+            }
+            Source::Memory(held) => bytes.extend_from_slice(held),
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Small helpers around heap tuples and varlena values.
+
+use crate::error;
+use pgrx::prelude::*;
+use std::ptr;
+
+/// The columns of `tuple`, None where NULL. Raises if the table does not have exactly `N` columns,
+/// which only someone who altered it can bring about.
+///
+/// # Safety
+/// `tuple` and `desc` belong to the same relation.
+pub unsafe fn deform<const N: usize>(
+    tuple: pg_sys::HeapTuple,
+    desc: pg_sys::TupleDesc,
+) -> [Option<pg_sys::Datum>; N] {
+    // SAFETY: the caller's promise; the arrays hold as many columns as the descriptor.
+    unsafe {
+        if (*desc).natts != N as i32 {
+            error::raise(error::report(
+                PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+                "a table of the audit log does not have the columns it was created with",
+            ));
+        }
+        let mut values = [pg_sys::Datum::null(); N];
+        let mut nulls = [true; N];
+        pg_sys::heap_deform_tuple(tuple, desc, values.as_mut_ptr(), nulls.as_mut_ptr());
+        std::array::from_fn(|i| (!nulls[i]).then_some(values[i]))
+    }
+}
+
+/// Calls `use_bytes` with the payload of a varlena datum, detoasted if need be.
+///
+/// # Safety
+/// `datum` points to a varlena value.
+pub unsafe fn with_bytes<R>(datum: pg_sys::Datum, use_bytes: impl FnOnce(&[u8]) -> R) -> R {
+    // SAFETY: the caller's promise; a detoasted copy is freed after use.
+    unsafe {
+        let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
+        if is_plain(stored) {
+            return use_bytes(pgrx::varlena::varlena_to_byte_slice(stored));
+        }
+        let copy = pg_sys::pg_detoast_datum_packed(stored);
+        let result = use_bytes(pgrx::varlena::varlena_to_byte_slice(copy));
+        pg_sys::pfree(copy.cast());
+        result
+    }
+}
+
+/// Whether the value is stored inline and uncompressed.
+///
+/// # Safety
+/// `value` points to a varlena value.
+pub unsafe fn is_plain(value: *const pg_sys::varlena) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        !pgrx::varlena::varatt_is_1b_e(value) && !pgrx::varlena::varatt_is_4b_c(value)
+    }
+}
+
+/// A palloc'ed varlena holding `bytes`. Raises above PostgreSQL's limit of 1 GB.
+pub fn varlena(bytes: &[u8]) -> *mut pg_sys::varlena {
+    let size = bytes.len() + pg_sys::VARHDRSZ;
+    // SAFETY: palloc raises for sizes it cannot serve; size includes the header.
+    unsafe {
+        let data = pg_sys::palloc(size).cast::<pg_sys::varlena>();
+        pgrx::varlena::set_varsize_4b(data, size as i32);
+        ptr::copy_nonoverlapping(
+            bytes.as_ptr(),
+            data.cast::<u8>().add(pg_sys::VARHDRSZ),
+            bytes.len(),
+        );
+        data
+    }
+}

@@ -1,0 +1,236 @@
+//! The journals: unindexed heap tables of (xid bigint, position int, part int, data bytea) that
+//! writers append to and the sealer reads.
+//!
+//! Every insert goes to the last page (the cached target block is forgotten, the free space map is
+//! not asked) while the barrier is held in shared mode. Whoever takes the barrier exclusively and
+//! then reads the number of pages knows that no page but the last will ever get another tuple.
+
+use super::heap;
+use pgrx::prelude::*;
+use pgrx::{PgLwLock, pg_shmem_init};
+use std::ptr;
+
+// SAFETY: the name is used nowhere else.
+static BARRIER: PgLwLock<u32> = unsafe { PgLwLock::new(c"pg_ward_journal") };
+
+/// Reserves the barrier.
+pub fn init() {
+    pg_shmem_init!(BARRIER);
+}
+
+/// Where a chunk lies in its journal: block and offset.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Tid(pub u32, pub u16);
+
+/// What the sealer needs of a chunk before it reads its bytes. Ordered by xid, position, part.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct ChunkId {
+    /// Top-level transaction.
+    pub xid: u64,
+    /// Position of the first record.
+    pub position: u32,
+    /// Part of an oversized record, from 0.
+    pub part: u32,
+    /// Journal number, 0 or 1.
+    pub journal: u8,
+    /// Place in it.
+    pub tid: Tid,
+}
+
+/// An open journal; closed on drop, its lock is kept until the transaction ends.
+pub struct Journal {
+    relation: pg_sys::Relation,
+    number: u8,
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        // SAFETY: opened in `open`; NoLock keeps the lock.
+        unsafe { pg_sys::table_close(self.relation, pg_sys::NoLock as i32) }
+    }
+}
+
+/// Access to a journal.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Read.
+    Read,
+    /// Append.
+    Write,
+}
+
+impl Journal {
+    /// Opens journal `number`, which is the table `oid`.
+    pub fn open(oid: pg_sys::Oid, number: u8, mode: Mode) -> Journal {
+        let lock = match mode {
+            Mode::Read => pg_sys::AccessShareLock,
+            Mode::Write => pg_sys::RowExclusiveLock,
+        };
+        // SAFETY: raises if the table is gone.
+        let relation = unsafe { pg_sys::table_open(oid, lock as i32) };
+        Journal { relation, number }
+    }
+
+    /// Which journal this is.
+    pub fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// Appends chunks (first position, bytes) of transaction `xid`; bytes longer than `limit` become
+    /// several parts.
+    pub fn append<'a>(
+        &self,
+        xid: u64,
+        chunks: impl Iterator<Item = (u32, &'a [u8])>,
+        limit: usize,
+    ) {
+        // SAFETY: in a transaction; no argument.
+        let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
+        let _shared = BARRIER.share();
+        for (position, bytes) in chunks {
+            for (part, piece) in bytes.chunks(limit).enumerate() {
+                self.insert(xid, position, part as u32, piece, cid);
+            }
+        }
+    }
+
+    fn insert(&self, xid: u64, position: u32, part: u32, bytes: &[u8], cid: pg_sys::CommandId) {
+        // SAFETY: the relation is open and locked; the tuple is built from its own descriptor and
+        // freed here; the varlena is palloc'ed with room for header and bytes.
+        unsafe {
+            let data = heap::varlena(bytes);
+            let mut values = [
+                pg_sys::Datum::from(xid as i64),
+                pg_sys::Datum::from(position as i32),
+                pg_sys::Datum::from(part as i32),
+                pg_sys::Datum::from(data),
+            ];
+            let mut nulls = [false; 4];
+            let tuple = pg_sys::heap_form_tuple(
+                (*self.relation).rd_att,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
+            let storage = (*self.relation).rd_smgr;
+            if !storage.is_null() {
+                (*storage).smgr_targblock = pg_sys::InvalidBlockNumber;
+            }
+            pg_sys::heap_insert(
+                self.relation,
+                tuple,
+                cid,
+                pg_sys::HEAP_INSERT_SKIP_FSM as i32,
+                ptr::null_mut(),
+            );
+            pg_sys::heap_freetuple(tuple);
+            pg_sys::pfree(data.cast());
+        }
+    }
+
+    /// Number of pages such that only the last and later ones can still get tuples.
+    pub fn closed_pages(&self) -> u32 {
+        let _exclusive = BARRIER.exclusive();
+        self.pages()
+    }
+
+    /// Number of pages now.
+    pub fn pages(&self) -> u32 {
+        // SAFETY: the relation is open.
+        unsafe {
+            pg_sys::RelationGetNumberOfBlocksInFork(
+                self.relation,
+                pg_sys::ForkNumber::MAIN_FORKNUM,
+            )
+        }
+    }
+
+    /// Calls `visit` for every chunk from page `from` on, whatever its transaction's state.
+    pub fn scan_any(&self, from: u32, visit: impl FnMut(ChunkId)) {
+        let any = &raw mut pg_sys::SnapshotAnyData;
+        self.scan(any, from, visit);
+    }
+
+    /// Calls `visit` for every chunk visible to the active snapshot.
+    pub fn scan_visible(&self, visit: impl FnMut(ChunkId)) {
+        // SAFETY: an active snapshot exists.
+        let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
+        self.scan(snapshot, 0, visit);
+    }
+
+    fn scan(&self, snapshot: pg_sys::Snapshot, from: u32, mut visit: impl FnMut(ChunkId)) {
+        let pages = self.pages();
+        if from >= pages {
+            return;
+        }
+        let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
+            | pg_sys::ScanOptions::SO_ALLOW_STRAT
+            | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
+        // SAFETY: relation and snapshot outlive the scan; the limits are set before the first fetch;
+        // a tuple is read before the next is asked for.
+        unsafe {
+            let scan = pg_sys::heap_beginscan(
+                self.relation,
+                snapshot,
+                0,
+                ptr::null_mut(),
+                ptr::null_mut(),
+                flags,
+            );
+            pg_sys::heap_setscanlimits(scan, from, pages - from);
+            loop {
+                let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+                if tuple.is_null() {
+                    break;
+                }
+                pgrx::check_for_interrupts!();
+                if let Some(id) = self.chunk_id(tuple) {
+                    visit(id);
+                }
+            }
+            pg_sys::heap_endscan(scan);
+        }
+    }
+
+    /// # Safety
+    /// `tuple` is a tuple of this journal.
+    unsafe fn chunk_id(&self, tuple: pg_sys::HeapTuple) -> Option<ChunkId> {
+        // SAFETY: the caller's promise; the three columns are fixed-width and NOT NULL.
+        unsafe {
+            let (block, offset) = pgrx::itemptr::item_pointer_get_both((*tuple).t_self);
+            let [xid, position, part, _] = heap::deform(tuple, (*self.relation).rd_att);
+            Some(ChunkId {
+                xid: xid?.value() as u64,
+                position: position?.value() as u32,
+                part: part?.value() as u32,
+                journal: self.number,
+                tid: Tid(block, offset),
+            })
+        }
+    }
+
+    /// Appends the bytes of the chunk at `tid` to `out` if the active snapshot sees it.
+    pub fn fetch(&self, tid: Tid, out: &mut Vec<u8>) -> bool {
+        // SAFETY: a zeroed HeapTupleData with t_self set is what heap_fetch expects; the buffer pin
+        // is released before returning.
+        unsafe {
+            let mut tuple = pg_sys::HeapTupleData::default();
+            pgrx::itemptr::item_pointer_set_all(&mut tuple.t_self, tid.0, tid.1);
+            let mut buffer: pg_sys::Buffer = 0;
+            let found = pg_sys::heap_fetch(
+                self.relation,
+                pg_sys::GetActiveSnapshot(),
+                &mut tuple,
+                &mut buffer,
+                false,
+            );
+            if found {
+                let [_, _, _, data] = heap::deform(&mut tuple, (*self.relation).rd_att);
+                if let Some(data) = data {
+                    heap::with_bytes(data, |bytes| out.extend_from_slice(bytes));
+                }
+                pg_sys::ReleaseBuffer(buffer);
+            }
+            found
+        }
+    }
+}

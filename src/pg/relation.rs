@@ -1,0 +1,347 @@
+//! What the capture needs to know of an audited table, built once per backend and table shape.
+
+use super::heap;
+use super::render::{Pinned, Render};
+use super::trigger::Firing;
+use crate::error;
+use pgrx::prelude::*;
+use std::cell::RefCell;
+use ward_log::{
+    Column as ShapeColumn, Hash, ImageWriter, Shape, record_id_text,
+};
+
+/// Which columns an audit leaves out or records without their values.
+#[derive(Default, Clone)]
+pub struct Hidden {
+    /// Left out altogether.
+    pub exclude: Vec<String>,
+    /// Recorded as changed or unchanged only.
+    pub redact: Vec<String>,
+}
+
+struct Column {
+    attnum: u16,
+    index: usize,
+    length: i16,
+    by_value: bool,
+    redacted: bool,
+    render: Render,
+}
+
+/// An audited table as captured.
+pub struct Described {
+    columns: Vec<Column>,
+    /// Indexes into `columns` of the primary key; they are there even when excluded.
+    key: Vec<Column>,
+    natts: i32,
+    pinned: bool,
+    /// The shape's content part.
+    pub content: Vec<u8>,
+    /// The shape's id.
+    pub id: Hash,
+    /// Set once the sealer has registered the shape, so that it need not be described again.
+    pub registered: bool,
+}
+
+/// One row version in a trigger.
+pub struct Row {
+    slot: *mut pg_sys::TupleTableSlot,
+}
+
+impl Row {
+    /// # Safety
+    /// `slot` holds a row of the trigger's relation for as long as the `Row` is used.
+    pub unsafe fn new(slot: *mut pg_sys::TupleTableSlot) -> Row {
+        Row { slot }
+    }
+
+    fn get(&self, index: usize) -> Option<pg_sys::Datum> {
+        // SAFETY: `prepare` deformed all columns; index is below natts.
+        unsafe {
+            (!*(*self.slot).tts_isnull.add(index)).then(|| *(*self.slot).tts_values.add(index))
+        }
+    }
+
+    fn prepare(&self, natts: i32) {
+        // SAFETY: what the inline function slot_getallattrs does.
+        unsafe {
+            if i32::from((*self.slot).tts_nvalid) < natts {
+                pg_sys::slot_getsomeattrs_int(self.slot, natts);
+            }
+        }
+    }
+}
+
+impl Described {
+    /// Describes the table of a trigger firing.
+    pub fn of(firing: &Firing) -> error::Result<Described> {
+        // SAFETY: the trigger's relation is open and locked by the statement.
+        unsafe { Described::new(firing.relation, &firing.hidden()?) }
+    }
+
+    /// Describes the open relation.
+    ///
+    /// # Safety
+    /// `relation` is open and locked.
+    unsafe fn new(relation: pg_sys::Relation, hidden: &Hidden) -> error::Result<Described> {
+        let mut columns = Vec::new();
+        let mut key = Vec::new();
+        let mut shape_columns = Vec::new();
+        // SAFETY: the caller's promise; the descriptor's attributes are valid while it is open.
+        unsafe {
+            let desc = (*relation).rd_att;
+            let primary = pg_sys::RelationGetIndexAttrBitmap(
+                relation,
+                pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_PRIMARY_KEY,
+            );
+            for index in 0..(*desc).natts as usize {
+                let attribute = &*pg_sys_attr(desc, index);
+                if attribute.attisdropped {
+                    continue;
+                }
+                let name = text(attribute.attname.data.as_ptr());
+                let in_key = pg_sys::bms_is_member(
+                    i32::from(attribute.attnum) - pg_sys::FirstLowInvalidHeapAttributeNumber,
+                    primary,
+                );
+                let excluded = hidden.exclude.contains(&name);
+                let redacted = hidden.redact.contains(&name);
+                let (_, kind) = Render::of(attribute.atttypid, pg_sys::TopMemoryContext);
+                let column = || Column {
+                    attnum: attribute.attnum as u16,
+                    index,
+                    length: attribute.attlen,
+                    by_value: attribute.attbyval,
+                    redacted,
+                    render: Render::of(attribute.atttypid, pg_sys::TopMemoryContext).0,
+                };
+                if in_key {
+                    key.push(column());
+                }
+                if !excluded {
+                    columns.push(column());
+                }
+                shape_columns.push(ShapeColumn {
+                    attnum: attribute.attnum as u16,
+                    type_name: text(pg_sys::format_type_extended(
+                        attribute.atttypid,
+                        attribute.atttypmod,
+                        (pg_sys::FORMAT_TYPE_TYPEMOD_GIVEN | pg_sys::FORMAT_TYPE_FORCE_QUALIFY)
+                            as u16,
+                    )),
+                    name,
+                    kind,
+                    record_id: in_key,
+                    redacted,
+                    excluded,
+                });
+            }
+            let (schema, table) = root_name(relation);
+            let content = Shape {
+                relation_oid: (*relation).rd_id.to_u32(),
+                schema,
+                table,
+                columns: shape_columns,
+            }
+            .encode_content()
+            .map_err(error::format)?;
+            Ok(Described {
+                pinned: columns.iter().chain(&key).any(|c| c.render.needs_pinned()),
+                columns,
+                key,
+                natts: (*desc).natts,
+                id: Shape::shape_id(&content),
+                content,
+                registered: false,
+            })
+        }
+    }
+
+    /// Appends the image of a change to `out` and returns the record id. In an update the old image
+    /// holds the changed columns only.
+    pub fn render(
+        &mut self,
+        old: Option<&Row>,
+        new: Option<&Row>,
+        salt: &[u8; 16],
+        out: &mut Vec<u8>,
+    ) -> error::Result<Option<String>> {
+        let _pinned = self.pinned.then(Pinned::new);
+        for row in old.iter().chain(new.iter()) {
+            row.prepare(self.natts);
+        }
+        let mut image = ImageWriter::new(out, salt);
+        if let Some(old) = old {
+            image.begin_old();
+            for column in &mut self.columns {
+                let changed = new.is_none_or(|new| !column.same(old, new));
+                if changed {
+                    column.write(old, &mut image, true);
+                }
+            }
+        }
+        if let Some(new) = new {
+            image.begin_new();
+            for column in &mut self.columns {
+                let changed = column.redacted && old.is_none_or(|old| !column.same(old, new));
+                column.write(new, &mut image, changed);
+            }
+        }
+        image.finish().map_err(error::format)?;
+        Ok(new.or(old).and_then(|row| self.record_id(row)))
+    }
+
+    fn record_id(&mut self, row: &Row) -> Option<String> {
+        let mut parts = Vec::with_capacity(self.key.len());
+        for column in &mut self.key {
+            let mut bytes = Vec::new();
+            // SAFETY: the datum is this column's.
+            unsafe { column.render.write(row.get(column.index)?, &mut bytes) };
+            parts.push(String::from_utf8_lossy(&bytes).into_owned());
+        }
+        match parts.as_slice() {
+            [] => None,
+            [only] => Some(record_id_text(only).into_owned()),
+            several => {
+                let joined = serde_json::Value::from(several).to_string();
+                Some(record_id_text(&joined).into_owned())
+            }
+        }
+    }
+}
+
+impl Column {
+    fn write(&mut self, row: &Row, image: &mut ImageWriter, changed: bool) {
+        if self.redacted {
+            image.redacted(self.attnum, changed);
+            return;
+        }
+        match row.get(self.index) {
+            None => image.null(self.attnum),
+            // SAFETY: the datum is this column's.
+            Some(datum) => {
+                image.value_with(self.attnum, |out| unsafe { self.render.write(datum, out) })
+            }
+        }
+    }
+
+    /// Whether the stored values are the same; a changed compression or place does not count.
+    fn same(&self, old: &Row, new: &Row) -> bool {
+        match (old.get(self.index), new.get(self.index)) {
+            (None, None) => true,
+            (Some(a), Some(b)) => {
+                // SAFETY: both are values of this column's type and length.
+                unsafe {
+                    if self.by_value {
+                        return a == b;
+                    }
+                    match self.length {
+                        -1 => same_varlena(a, b),
+                        -2 => {
+                            std::ffi::CStr::from_ptr(a.cast_mut_ptr())
+                                == std::ffi::CStr::from_ptr(b.cast_mut_ptr())
+                        }
+                        length => {
+                            let a = std::slice::from_raw_parts(a.cast_mut_ptr::<u8>(), length as usize);
+                            let b = std::slice::from_raw_parts(b.cast_mut_ptr::<u8>(), length as usize);
+                            a == b
+                        }
+                    }
+                }
+            }
+            _ => false,
+        }
+    }
+}
+
+/// # Safety
+/// Both are varlena values.
+unsafe fn same_varlena(a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let (p, q) = (a.cast_mut_ptr::<pg_sys::varlena>(), b.cast_mut_ptr::<pg_sys::varlena>());
+        let (m, n) = (pgrx::varlena::varsize_any(p), pgrx::varlena::varsize_any(q));
+        if m == n
+            && std::slice::from_raw_parts(p.cast::<u8>(), m)
+                == std::slice::from_raw_parts(q.cast::<u8>(), n)
+        {
+            return true;
+        }
+        heap::with_bytes(a, |a| heap::with_bytes(b, |b| a == b))
+    }
+}
+
+/// # Safety
+/// `desc` is a valid descriptor with more than `index` attributes.
+unsafe fn pg_sys_attr(
+    desc: pg_sys::TupleDesc,
+    index: usize,
+) -> *const pg_sys::FormData_pg_attribute {
+    // SAFETY: the caller's promise.
+    #[cfg(not(feature = "pg18"))]
+    unsafe {
+        (*desc).attrs.as_ptr().add(index)
+    }
+    // SAFETY: the caller's promise; from 18 on a function computes the place.
+    #[cfg(feature = "pg18")]
+    unsafe {
+        pg_sys::TupleDescAttr(desc, index as i32)
+    }
+}
+
+/// Schema and name of the table, or of its topmost partitioned ancestor.
+///
+/// # Safety
+/// `relation` is open.
+unsafe fn root_name(relation: pg_sys::Relation) -> (String, String) {
+    // SAFETY: catalog look-ups by oid; the names are palloc'ed C strings.
+    unsafe {
+        let mut oid = (*relation).rd_id;
+        if (*(*relation).rd_rel).relispartition {
+            let root: Option<pg_sys::Oid> = pgrx::direct_function_call(
+                pg_sys::pg_partition_root,
+                &[Some(pg_sys::Datum::from(oid))],
+            );
+            oid = root.unwrap_or(oid);
+        }
+        let namespace = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));
+        (text(namespace), text(pg_sys::get_rel_name(oid)))
+    }
+}
+
+/// # Safety
+/// `string` is NULL or a C string.
+unsafe fn text(string: *const std::ffi::c_char) -> String {
+    if string.is_null() {
+        return String::new();
+    }
+    // SAFETY: the caller's promise.
+    unsafe { std::ffi::CStr::from_ptr(string) }.to_string_lossy().into_owned()
+}
+
+thread_local! {
+    static INVALIDATED: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Starts noting which tables changed.
+pub fn watch() {
+    // SAFETY: the callback only pushes to a list of this backend.
+    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(invalidated), pg_sys::Datum::null()) }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn invalidated(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
+    INVALIDATED.with_borrow_mut(|list| {
+        if relation == pg_sys::InvalidOid || list.len() >= 1000 {
+            list.clear();
+            list.push(pg_sys::InvalidOid);
+        } else if list.first() != Some(&pg_sys::InvalidOid) {
+            list.push(relation);
+        }
+    });
+}
+
+/// The tables that changed since the last call; the invalid oid stands for all of them.
+pub fn take_invalidated() -> Vec<pg_sys::Oid> {
+    INVALIDATED.with_borrow_mut(|list| if list.is_empty() { Vec::new() } else { std::mem::take(list) })
+}

@@ -1,0 +1,200 @@
+//! Renders column values as text that does not depend on session settings.
+//!
+//! Common types are written natively; all others go through their output function with the settings
+//! that output functions read pinned to fixed values for the time of the call.
+
+use super::heap;
+use pgrx::prelude::*;
+use std::ffi::{CStr, c_char, c_int};
+use std::io::Write;
+use ward_log::ColumnKind;
+
+/// How a column's values are written.
+pub enum Render {
+    Bool,
+    Int2,
+    Int4,
+    Int8,
+    Oid,
+    /// text, varchar, char(n), json: the stored bytes.
+    Text,
+    Uuid,
+    /// `\x` and hex.
+    Bytea,
+    /// The type's output function, under pinned settings.
+    Output(Box<pg_sys::FmgrInfo>),
+}
+
+impl Render {
+    /// How to write type `type_oid` (a domain counts as its base type), and its JSON kind.
+    pub fn of(type_oid: pg_sys::Oid, lasting: pg_sys::MemoryContext) -> (Render, ColumnKind) {
+        // SAFETY: catalog look-ups; the FmgrInfo lives in `lasting`, which outlives it.
+        unsafe {
+            let base = pg_sys::getBaseType(type_oid);
+            let native = match base {
+                pg_sys::BOOLOID => Some((Render::Bool, ColumnKind::Boolean)),
+                pg_sys::INT2OID => Some((Render::Int2, ColumnKind::Number)),
+                pg_sys::INT4OID => Some((Render::Int4, ColumnKind::Number)),
+                pg_sys::INT8OID => Some((Render::Int8, ColumnKind::Number)),
+                // Names of objects and the currency's format depend on settings: numbers do not.
+                pg_sys::MONEYOID => Some((Render::Int8, ColumnKind::Number)),
+                pg_sys::OIDOID
+                | pg_sys::REGCLASSOID
+                | pg_sys::REGTYPEOID
+                | pg_sys::REGPROCOID
+                | pg_sys::REGPROCEDUREOID
+                | pg_sys::REGOPEROID
+                | pg_sys::REGOPERATOROID
+                | pg_sys::REGROLEOID
+                | pg_sys::REGNAMESPACEOID
+                | pg_sys::REGCOLLATIONOID
+                | pg_sys::REGCONFIGOID
+                | pg_sys::REGDICTIONARYOID => Some((Render::Oid, ColumnKind::Number)),
+                pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => {
+                    Some((Render::Text, ColumnKind::Text))
+                }
+                pg_sys::JSONOID => Some((Render::Text, ColumnKind::Json)),
+                pg_sys::UUIDOID => Some((Render::Uuid, ColumnKind::Text)),
+                pg_sys::BYTEAOID => Some((Render::Bytea, ColumnKind::Text)),
+                _ => None,
+            };
+            if let Some(native) = native {
+                return native;
+            }
+            let mut output = pg_sys::InvalidOid;
+            let mut is_varlena = false;
+            pg_sys::getTypeOutputInfo(base, &mut output, &mut is_varlena);
+            let mut info = Box::<pg_sys::FmgrInfo>::default();
+            pg_sys::fmgr_info_cxt(output, &mut *info, lasting);
+            let kind = match base {
+                pg_sys::FLOAT4OID | pg_sys::FLOAT8OID | pg_sys::NUMERICOID => ColumnKind::Number,
+                pg_sys::JSONBOID => ColumnKind::Json,
+                _ => ColumnKind::Text,
+            };
+            (Render::Output(info), kind)
+        }
+    }
+
+    /// Whether `Pinned` must be held while values are written.
+    pub fn needs_pinned(&self) -> bool {
+        matches!(self, Render::Output(_))
+    }
+
+    /// Appends the text of `datum`.
+    ///
+    /// # Safety
+    /// `datum` is a non-NULL value of the type this was made for.
+    pub unsafe fn write(&mut self, datum: pg_sys::Datum, out: &mut Vec<u8>) {
+        let mut number = itoa::Buffer::new();
+        // SAFETY: the caller's promise; the output function's result is palloc'ed in the per-tuple
+        // context of the trigger manager.
+        unsafe {
+            match self {
+                Render::Bool => {
+                    out.extend_from_slice(if datum.value() as u8 != 0 { b"true" } else { b"false" })
+                }
+                Render::Int2 => out.extend(number.format(datum.value() as i16).bytes()),
+                Render::Int4 => out.extend(number.format(datum.value() as i32).bytes()),
+                Render::Int8 => out.extend(number.format(datum.value() as i64).bytes()),
+                Render::Oid => out.extend(number.format(datum.value() as u32).bytes()),
+                Render::Text => heap::with_bytes(datum, |bytes| utf8(bytes, out)),
+                Render::Uuid => {
+                    let bytes = &*datum.cast_mut_ptr::<[u8; 16]>();
+                    let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+                    let id = uuid::Uuid::from_bytes_ref(bytes).hyphenated();
+                    out.extend_from_slice(id.encode_lower(&mut text).as_bytes());
+                }
+                Render::Bytea => heap::with_bytes(datum, |bytes| {
+                    out.extend_from_slice(b"\\x");
+                    let start = out.len();
+                    out.resize(start + 2 * bytes.len(), 0);
+                    // The slice has exactly the room, so this cannot fail.
+                    let _ = hex::encode_to_slice(bytes, &mut out[start..]);
+                }),
+                Render::Output(info) => {
+                    let text = pg_sys::OutputFunctionCall(&mut **info, datum);
+                    utf8(CStr::from_ptr(text).to_bytes(), out);
+                    pg_sys::pfree(text.cast());
+                }
+            }
+        }
+    }
+}
+
+/// Appends `bytes`, which are in the database's encoding, as UTF-8 where they can be converted
+/// (SQL_ASCII says nothing about its bytes: they stay as they are).
+fn utf8(bytes: &[u8], out: &mut Vec<u8>) {
+    // SAFETY: reads a backend global.
+    let encoding = unsafe { pg_sys::GetDatabaseEncoding() } as u32;
+    if bytes.is_ascii()
+        || encoding == pg_sys::pg_enc::PG_UTF8
+        || encoding == pg_sys::pg_enc::PG_SQL_ASCII
+    {
+        out.extend_from_slice(bytes);
+        return;
+    }
+    // SAFETY: the conversion reads exactly `len` bytes and returns a NUL-terminated palloc'ed copy.
+    unsafe {
+        let text = pg_sys::pg_server_to_any(
+            bytes.as_ptr().cast::<c_char>(),
+            bytes.len() as c_int,
+            pg_sys::pg_enc::PG_UTF8 as c_int,
+        );
+        let _ = out.write_all(CStr::from_ptr(text).to_bytes());
+    }
+}
+
+unsafe extern "C" {
+    /// Declared in utils/bytea.h.
+    static mut bytea_output: c_int;
+}
+
+/// Holds the settings that output functions read at fixed values; restores them on drop, also when
+/// an error unwinds.
+pub struct Pinned {
+    date_style: c_int,
+    date_order: c_int,
+    interval_style: c_int,
+    float_digits: c_int,
+    bytea: c_int,
+    zone: *mut pg_sys::pg_tz,
+}
+
+impl Pinned {
+    /// ISO dates in UTC, ISO 8601 intervals, shortest exact floats, hex bytea.
+    pub fn new() -> Pinned {
+        // SAFETY: plain globals of this single-threaded backend; pg_tzset caches the zone for good.
+        unsafe {
+            let saved = Pinned {
+                date_style: pg_sys::DateStyle,
+                date_order: pg_sys::DateOrder,
+                interval_style: pg_sys::IntervalStyle,
+                float_digits: pg_sys::extra_float_digits,
+                bytea: bytea_output,
+                zone: pg_sys::session_timezone,
+            };
+            let utc = pg_sys::pg_tzset(c"GMT".as_ptr());
+            pg_sys::DateStyle = pg_sys::USE_ISO_DATES as c_int;
+            pg_sys::DateOrder = pg_sys::DATEORDER_YMD as c_int;
+            pg_sys::IntervalStyle = pg_sys::INTSTYLE_ISO_8601 as c_int;
+            pg_sys::extra_float_digits = 1;
+            bytea_output = 1; // BYTEA_OUTPUT_HEX
+            pg_sys::session_timezone = utc;
+            saved
+        }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // SAFETY: as in `new`.
+        unsafe {
+            pg_sys::DateStyle = self.date_style;
+            pg_sys::DateOrder = self.date_order;
+            pg_sys::IntervalStyle = self.interval_style;
+            pg_sys::extra_float_digits = self.float_digits;
+            bytea_output = self.bytea;
+            pg_sys::session_timezone = self.zone;
+        }
+    }
+}

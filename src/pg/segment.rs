@@ -1,0 +1,180 @@
+//! Segments: unindexed heap tables of (entry_id bigint, leaf bytea, image bytea) in leaf order.
+
+use super::heap;
+use pgrx::prelude::*;
+use std::ptr;
+
+const BATCH: usize = 500;
+const BATCH_BYTES: usize = 512 * 1024;
+
+/// Appends leaves to a segment in batches. `finish` must be called; a dropped appender loses its
+/// last batch, which is right when an error unwinds.
+pub struct Appender {
+    relation: pg_sys::Relation,
+    bulk: pg_sys::BulkInsertState,
+    slots: Vec<*mut pg_sys::TupleTableSlot>,
+    used: usize,
+    bytes: usize,
+    context: pg_sys::MemoryContext,
+}
+
+impl Appender {
+    /// Opens the segment table `oid` for appending.
+    pub fn open(oid: pg_sys::Oid) -> Appender {
+        // SAFETY: raises if the table is gone; everything is released in `finish` or by abort.
+        unsafe {
+            let relation = pg_sys::table_open(oid, pg_sys::RowExclusiveLock as i32);
+            Appender {
+                relation,
+                bulk: pg_sys::GetBulkInsertState(),
+                slots: Vec::with_capacity(BATCH),
+                used: 0,
+                bytes: 0,
+                context: pg_sys::AllocSetContextCreateExtended(
+                    pg_sys::CurrentMemoryContext,
+                    c"pg_ward segment batch".as_ptr(),
+                    pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+                    pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+                    pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+                ),
+            }
+        }
+    }
+
+    /// Adds one leaf.
+    pub fn push(&mut self, entry_id: u64, leaf: &[u8], image: Option<&[u8]>) {
+        // SAFETY: the slot has the relation's three columns; values live in the batch context, which
+        // is reset only after the batch was inserted.
+        unsafe {
+            if self.used == self.slots.len() {
+                self.slots.push(pg_sys::MakeSingleTupleTableSlot(
+                    (*self.relation).rd_att,
+                    &raw const pg_sys::TTSOpsVirtual,
+                ));
+            }
+            let slot = self.slots[self.used];
+            let previous = pg_sys::MemoryContextSwitchTo(self.context);
+            clear(slot);
+            *(*slot).tts_values.add(0) = pg_sys::Datum::from(entry_id as i64);
+            *(*slot).tts_values.add(1) = pg_sys::Datum::from(heap::varlena(leaf));
+            *(*slot).tts_values.add(2) =
+                image.map_or(pg_sys::Datum::null(), |i| pg_sys::Datum::from(heap::varlena(i)));
+            *(*slot).tts_isnull.add(0) = false;
+            *(*slot).tts_isnull.add(1) = false;
+            *(*slot).tts_isnull.add(2) = image.is_none();
+            pg_sys::ExecStoreVirtualTuple(slot);
+            pg_sys::MemoryContextSwitchTo(previous);
+        }
+        self.used += 1;
+        self.bytes += leaf.len() + image.map_or(0, <[u8]>::len);
+        if self.used == BATCH || self.bytes > BATCH_BYTES {
+            self.flush();
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.used == 0 {
+            return;
+        }
+        // SAFETY: the first `used` slots hold tuples of this relation.
+        unsafe {
+            let previous = pg_sys::MemoryContextSwitchTo(self.context);
+            pg_sys::heap_multi_insert(
+                self.relation,
+                self.slots.as_mut_ptr(),
+                self.used as i32,
+                pg_sys::GetCurrentCommandId(true),
+                pg_sys::HEAP_INSERT_SKIP_FSM as i32,
+                self.bulk,
+            );
+            pg_sys::MemoryContextSwitchTo(previous);
+            for &slot in &self.slots[..self.used] {
+                clear(slot);
+            }
+            pg_sys::MemoryContextReset(self.context);
+        }
+        self.used = 0;
+        self.bytes = 0;
+    }
+
+    /// Writes what is left and closes the segment.
+    pub fn finish(mut self) {
+        self.flush();
+        // SAFETY: opened and made in `open`.
+        unsafe {
+            for &slot in &self.slots {
+                pg_sys::ExecDropSingleTupleTableSlot(slot);
+            }
+            pg_sys::FreeBulkInsertState(self.bulk);
+            pg_sys::MemoryContextDelete(self.context);
+            pg_sys::table_close(self.relation, pg_sys::NoLock as i32);
+        }
+    }
+}
+
+/// # Safety
+/// `slot` is a valid slot.
+unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: what the inline function ExecClearTuple does.
+    unsafe {
+        if let Some(clear) = (*(*slot).tts_ops).clear {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| clear(slot));
+        }
+    }
+}
+
+/// One stored leaf.
+pub struct Stored<'a> {
+    /// Its index in the log; -1 for a NULL, which only tampering can put there.
+    pub entry_id: i64,
+    /// Its bytes; empty for a NULL.
+    pub leaf: &'a [u8],
+    /// Its image.
+    pub image: Option<&'a [u8]>,
+    /// Block and offset of the row.
+    pub place: (u32, u16),
+}
+
+/// Reads a segment in physical order with the active snapshot; stops when `visit` returns false.
+pub fn scan(oid: pg_sys::Oid, mut visit: impl FnMut(&Stored) -> bool) {
+    let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
+        | pg_sys::ScanOptions::SO_ALLOW_STRAT
+        | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
+    // SAFETY: the relation stays open for the scan; each tuple is used before the next is fetched.
+    unsafe {
+        let relation = pg_sys::table_open(oid, pg_sys::AccessShareLock as i32);
+        let snapshot = pg_sys::GetActiveSnapshot();
+        let scan =
+            pg_sys::heap_beginscan(relation, snapshot, 0, ptr::null_mut(), ptr::null_mut(), flags);
+        let mut count = 0u32;
+        loop {
+            let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
+            if tuple.is_null() {
+                break;
+            }
+            count = count.wrapping_add(1);
+            if count.is_multiple_of(256) {
+                pgrx::check_for_interrupts!();
+            }
+            let place = pgrx::itemptr::item_pointer_get_both((*tuple).t_self);
+            let [id, leaf, image] = heap::deform(tuple, (*relation).rd_att);
+            let entry_id = id.map_or(-1, |d| d.value() as i64);
+            let go_on = match (leaf, image) {
+                (None, _) => visit(&Stored { entry_id, leaf: &[], image: None, place }),
+                (Some(leaf), None) => heap::with_bytes(leaf, |leaf| {
+                    visit(&Stored { entry_id, leaf, image: None, place })
+                }),
+                (Some(leaf), Some(image)) => heap::with_bytes(leaf, |leaf| {
+                    heap::with_bytes(image, |image| {
+                        visit(&Stored { entry_id, leaf, image: Some(image), place })
+                    })
+                }),
+            };
+            if !go_on {
+                break;
+            }
+        }
+        pg_sys::heap_endscan(scan);
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
+    }
+}

@@ -1,0 +1,166 @@
+//! Set-returning functions that fill a tuple store, which spills to disk beyond work_mem.
+
+use super::heap;
+use crate::error;
+use pgrx::prelude::*;
+use std::ffi::CString;
+
+/// A column's value.
+pub enum Cell<'a> {
+    /// NULL
+    Null,
+    /// bigint, and everything passed by value
+    Int8(i64),
+    /// text
+    Text(&'a str),
+    /// jsonb, given as JSON text
+    Jsonb(String),
+    /// text[]
+    TextArray(Vec<&'a str>),
+}
+
+impl<'a> From<Option<&'a str>> for Cell<'a> {
+    fn from(text: Option<&'a str>) -> Self {
+        text.map_or(Cell::Null, Cell::Text)
+    }
+}
+
+/// The result of a set-returning function.
+pub struct Rows {
+    store: *mut pg_sys::Tuplestorestate,
+    desc: pg_sys::TupleDesc,
+    context: pg_sys::MemoryContext,
+}
+
+impl Rows {
+    /// Starts the result of the function called with `fcinfo`.
+    ///
+    /// # Safety
+    /// `fcinfo` is the one the function manager passed; the function returns SETOF record.
+    pub unsafe fn begin(fcinfo: pg_sys::FunctionCallInfo) -> Rows {
+        // SAFETY: the caller's promise; InitMaterializedSRF raises where a set is not accepted.
+        unsafe {
+            pg_sys::InitMaterializedSRF(fcinfo, 0);
+            let info = (*fcinfo).resultinfo.cast::<pg_sys::ReturnSetInfo>();
+            Rows {
+                store: (*info).setResult,
+                desc: (*info).setDesc,
+                context: pg_sys::AllocSetContextCreateExtended(
+                    pg_sys::CurrentMemoryContext,
+                    c"pg_ward result row".as_ptr(),
+                    pg_sys::ALLOCSET_DEFAULT_MINSIZE as usize,
+                    pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
+                    pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
+                ),
+            }
+        }
+    }
+
+    /// Adds a row. Raises when the number of cells is not that of the declared columns.
+    pub fn put(&mut self, cells: &[Cell]) {
+        // SAFETY: as many values as columns; they live in the row context until copied.
+        unsafe {
+            if (*self.desc).natts as usize != cells.len() {
+                error::raise(error::report(
+                    PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+                    "the function is declared with other columns than it returns",
+                ));
+            }
+            let previous = pg_sys::MemoryContextSwitchTo(self.context);
+            let mut nulls: Vec<bool> =
+                cells.iter().map(|cell| matches!(cell, Cell::Null)).collect();
+            let mut values: Vec<pg_sys::Datum> = cells.iter().map(|cell| datum(cell)).collect();
+            pg_sys::MemoryContextSwitchTo(previous);
+            pg_sys::tuplestore_putvalues(
+                self.store,
+                self.desc,
+                values.as_mut_ptr(),
+                nulls.as_mut_ptr(),
+            );
+            pg_sys::MemoryContextReset(self.context);
+        }
+    }
+}
+
+/// # Safety
+/// Allocates in the current memory context.
+unsafe fn datum(cell: &Cell) -> pg_sys::Datum {
+    match cell {
+        Cell::Null => pg_sys::Datum::null(),
+        Cell::Int8(value) => pg_sys::Datum::from(*value),
+        Cell::Text(text) => pg_sys::Datum::from(heap::varlena(server_text(text).as_bytes())),
+        Cell::Jsonb(text) => {
+            let text = CString::new(server_text(text).into_owned()).unwrap_or_default();
+            // SAFETY: jsonb's input function, with the text it expects.
+            unsafe {
+                pgrx::direct_function_call_as_datum(
+                    pg_sys::jsonb_in,
+                    &[Some(pg_sys::Datum::from(text.as_ptr()))],
+                )
+                .unwrap_or(pg_sys::Datum::null())
+            }
+        }
+        Cell::TextArray(items) => {
+            // SAFETY: as many datums as items, all text.
+            unsafe {
+                let mut values: Vec<pg_sys::Datum> = items
+                    .iter()
+                    .map(|text| pg_sys::Datum::from(heap::varlena(server_text(text).as_bytes())))
+                    .collect();
+                pg_sys::Datum::from(pg_sys::construct_array(
+                    values.as_mut_ptr(),
+                    values.len() as i32,
+                    pg_sys::TEXTOID,
+                    -1,
+                    false,
+                    pg_sys::TYPALIGN_INT as std::ffi::c_char,
+                ))
+            }
+        }
+    }
+}
+
+/// UTF-8 text in the database's encoding.
+fn server_text(text: &str) -> std::borrow::Cow<'_, str> {
+    use std::borrow::Cow;
+    // SAFETY: reads a backend global.
+    let encoding = unsafe { pg_sys::GetDatabaseEncoding() } as u32;
+    if encoding == pg_sys::pg_enc::PG_UTF8 || text.is_ascii() {
+        return Cow::Borrowed(text);
+    }
+    // SAFETY: converts exactly text.len() bytes; the result is a NUL-terminated palloc'ed string. The
+    // bytes are only copied on, never read as UTF-8 again.
+    unsafe {
+        let converted = pg_sys::pg_any_to_server(
+            text.as_ptr().cast(),
+            text.len() as i32,
+            pg_sys::pg_enc::PG_UTF8 as i32,
+        );
+        let bytes = std::ffi::CStr::from_ptr(converted).to_bytes().to_vec();
+        Cow::Owned(String::from_utf8_unchecked(bytes))
+    }
+}
+
+/// Tells PostgreSQL the calling convention of `ward_audit_entries`.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_ward_audit_entries() -> &'static pg_sys::Pg_finfo_record {
+    const VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}
+
+/// The function `ward.audit_entries()`.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ward_audit_entries(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: fcinfo is the function manager's.
+    let mut rows = unsafe { Rows::begin(fcinfo) };
+    if let Err(report) = crate::audit::entries::entries(&mut rows) {
+        error::raise(report);
+    }
+    pg_sys::Datum::null()
+}

@@ -1,0 +1,65 @@
+//! Who is connected, in which role, under which application name.
+
+use pgrx::prelude::*;
+use std::ffi::{CStr, c_char};
+use std::hash::{DefaultHasher, Hasher};
+
+/// Oid of the current role.
+pub fn current_role() -> u32 {
+    // SAFETY: reads backend state.
+    unsafe { pg_sys::GetUserId() }.to_u32()
+}
+
+/// Oid of the session role.
+pub fn session_role() -> u32 {
+    // SAFETY: reads backend state.
+    unsafe { pg_sys::GetSessionUserId() }.to_u32()
+}
+
+/// Oid of the role that logged in.
+pub fn authenticated_role() -> u32 {
+    // SAFETY: reads backend state.
+    unsafe { pg_sys::GetAuthenticatedUserId() }.to_u32()
+}
+
+/// The role's name, or None when it no longer exists.
+pub fn role_name(oid: u32) -> Option<String> {
+    // SAFETY: a catalog look-up that returns NULL when missing.
+    unsafe { text(pg_sys::GetUserNameFromId(pg_sys::Oid::from(oid), true)) }
+}
+
+/// The application name, empty when not set.
+pub fn application_name() -> String {
+    // SAFETY: a setting's C string.
+    unsafe { text(pg_sys::application_name) }.unwrap_or_default()
+}
+
+/// A hash of the application name, to notice that it changed.
+pub fn application_hash() -> u64 {
+    // SAFETY: a setting's C string or NULL.
+    let name = unsafe { pg_sys::application_name };
+    let mut hasher = DefaultHasher::new();
+    if !name.is_null() {
+        // SAFETY: not NULL.
+        hasher.write(unsafe { CStr::from_ptr(name) }.to_bytes());
+    }
+    hasher.finish()
+}
+
+/// The address the client connected from, None for a Unix socket or a background process.
+pub fn client_address() -> Option<String> {
+    // SAFETY: the SQL function reads the connection; inet's output takes its result.
+    unsafe {
+        let address: Option<pg_sys::Datum> =
+            pgrx::direct_function_call_as_datum(pg_sys::inet_client_addr, &[]);
+        let shown: Option<&CStr> = pgrx::direct_function_call(pg_sys::inet_out, &[Some(address?)]);
+        shown.map(|text| text.to_string_lossy().into_owned())
+    }
+}
+
+/// # Safety
+/// `string` is NULL or a C string.
+unsafe fn text(string: *const c_char) -> Option<String> {
+    // SAFETY: the caller's promise.
+    (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned())
+}
