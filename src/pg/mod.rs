@@ -1,4 +1,5 @@
 //! The only module where unsafe code is allowed. Each block says why it holds.
 #![allow(unsafe_code)]
 
+pub mod context;
 pub mod preload;
