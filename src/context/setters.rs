@@ -4,9 +4,9 @@ use super::model::{self, SecurityContext};
 use super::state;
 use crate::error::{self, Result};
 use crate::pg::context as setting;
+use pgrx::Uuid;
 use pgrx::datum::Inet;
 use pgrx::prelude::*;
-use pgrx::Uuid;
 
 #[pg_extern(volatile, parallel_unsafe, name = "set_tenant_context")]
 fn set_tenant_context_uuid(

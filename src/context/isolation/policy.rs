@@ -69,15 +69,14 @@ impl State {
                     &[table.oid.into(), ISOLATION.into(), ACCESS.into()],
                 )?
                 .first();
-            let isolated = row.get(1)?.unwrap_or(false);
             let has_access = row.get(3)?.unwrap_or(false);
             let others = row.get(4)?.unwrap_or(false);
             Ok(State {
                 comment: row.get(2)?,
                 columns: row.get(5)?.unwrap_or_default(),
-                isolated,
+                isolated: row.get(1)?.unwrap_or(false),
                 has_access,
-                needs_access: if isolated { has_access } else { !others },
+                needs_access: has_access || !others,
             })
         })
         .map_err(spi)

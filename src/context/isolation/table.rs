@@ -10,7 +10,7 @@ use pgrx::spi::quote_identifier;
 pub struct Table {
     /// Its identity for the length of this transaction.
     pub oid: pg_sys::Oid,
-    /// Schema and name, quoted.
+    /// Schema and name, quoted; the name alone of a temporary table.
     pub name: String,
     /// Whether the caller has the rights of its owner.
     pub owned: bool,
@@ -42,7 +42,9 @@ impl Table {
             // `update` and not `select`, here and below: a fresh snapshot shows what was
             // committed while this transaction waited for the lock.
             let rows = client.update(
-                "SELECT n.nspname::text, pg_catalog.format('%I.%I', n.nspname, c.relname),
+                "SELECT n.nspname::text,
+                        CASE c.relpersistence WHEN 't' THEN pg_catalog.quote_ident(c.relname)
+                             ELSE pg_catalog.format('%I.%I', n.nspname, c.relname) END,
                         c.relkind::text, c.relpersistence::text,
                         pg_catalog.pg_has_role(c.relowner, 'USAGE'), c.relispartition,
                         c.relrowsecurity, c.relforcerowsecurity
@@ -86,7 +88,9 @@ impl Table {
             _ if self.schema == "information_schema" => "is a system catalog",
             _ if self.persistence == "t" => "is temporary",
             "r" | "p" => return Ok(()),
-            "v" | "m" => "is a view: isolate the tables it reads, and let it run with the rights of its caller",
+            "v" | "m" => {
+                "is a view: isolate the tables it reads, and let it run with the rights of its caller"
+            }
             "f" => "is a foreign table, which has no row level security",
             _ => "is not a table",
         };
@@ -166,7 +170,11 @@ impl Table {
             return Ok(());
         }
         // A partitioned table's index cannot be built concurrently.
-        let concurrently = if self.kind == "p" { "" } else { " CONCURRENTLY" };
+        let concurrently = if self.kind == "p" {
+            ""
+        } else {
+            " CONCURRENTLY"
+        };
         error::report_hint(
             PgSqlErrorCode::ERRCODE_WARNING,
             format!(

@@ -66,6 +66,14 @@ pub fn clear() -> Result<()> {
 }
 
 fn set(value: *const c_char, is_local: bool) -> Result<()> {
+    // SAFETY: reads the state of the current transaction.
+    if unsafe { pg_sys::IsInParallelMode() } {
+        return Err(error::report_hint(
+            PgSqlErrorCode::ERRCODE_INVALID_TRANSACTION_STATE,
+            "the security context cannot be changed during a parallel operation",
+            "A function that changes it must not be marked PARALLEL SAFE or RESTRICTED.",
+        ));
+    }
     let action = if is_local {
         pg_sys::GucAction::GUC_ACTION_LOCAL
     } else {
@@ -116,8 +124,8 @@ unsafe extern "C-unwind" fn check(
         return true;
     }
     // SAFETY: a plain global of the backend, read on its only thread.
-    let inherits = unsafe { pg_sys::InitializingParallelWorker }
-        && source == pg_sys::GucSource::PGC_S_SESSION;
+    let inherits =
+        unsafe { pg_sys::InitializingParallelWorker } && source == pg_sys::GucSource::PGC_S_SESSION;
     let permitted = PERMIT.take() || inherits;
     if permitted && (unset || text.is_some_and(|text| decode(text).is_some())) {
         return true;
@@ -131,8 +139,9 @@ fn refuse() {
     // them; the texts are static.
     unsafe {
         pg_sys::GUC_check_errcode(PgSqlErrorCode::ERRCODE_CANT_CHANGE_RUNTIME_PARAM as c_int);
-        pg_sys::GUC_check_errmsg_string =
-            c"the security context cannot be set as a parameter".as_ptr().cast_mut();
+        pg_sys::GUC_check_errmsg_string = c"the security context cannot be set as a parameter"
+            .as_ptr()
+            .cast_mut();
         pg_sys::GUC_check_errhint_string =
             c"Call ward.set_tenant_context() or ward.set_security_context()."
                 .as_ptr()

@@ -15,15 +15,24 @@ pub fn register() {
 unsafe extern "C-unwind" fn at_event(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
     use pg_sys::XactEvent::*;
     match event {
-        XACT_EVENT_PRE_COMMIT => {
+        // A parallel worker commits a transaction of its own after it took over the settings.
+        XACT_EVENT_PRE_COMMIT if !is_parallel_worker() => {
             // SAFETY: reads the state of the current transaction.
             let in_block = unsafe { pg_sys::IsTransactionBlock() };
             if let Err(report) = state::before_commit(in_block) {
                 error::raise(report);
             }
         }
-        XACT_EVENT_COMMIT | XACT_EVENT_ABORT | XACT_EVENT_PREPARE | XACT_EVENT_PARALLEL_COMMIT
+        XACT_EVENT_COMMIT
+        | XACT_EVENT_ABORT
+        | XACT_EVENT_PREPARE
+        | XACT_EVENT_PARALLEL_COMMIT
         | XACT_EVENT_PARALLEL_ABORT => state::end_transaction(),
         _ => {}
     }
+}
+
+fn is_parallel_worker() -> bool {
+    // SAFETY: a plain global of the backend, read on its only thread.
+    unsafe { pg_sys::ParallelWorkerNumber >= 0 }
 }
