@@ -1,4 +1,37 @@
-//! context
+//! Who is at work: the tenant and user context of a session or transaction, and the row level
+//! security that follows it.
+//!
+//! The context is one custom setting, so transaction scope, savepoint rollback and parallel
+//! workers are PostgreSQL's own. What a setting cannot give, the binding of a transaction to one
+//! tenant, is kept in backend memory ([`state`]).
+
+mod accessors;
+mod isolation;
+mod model;
+mod setters;
+pub(crate) mod state;
+
+pub use model::{SecurityContext, Source};
+pub use state::{generation, with_current};
+
+pgrx::extension_sql_file!(
+    "../../sql/context.sql",
+    name = "ward_context",
+    requires = [
+        setters::set_tenant_context_uuid,
+        setters::set_tenant_context_text,
+        setters::set_security_context,
+        setters::clear_security_context,
+        accessors::get_tenant_context,
+        accessors::get_current_tenant_id,
+        accessors::get_current_tenant_number,
+        accessors::get_current_user_id,
+        isolation::enable_tenant_isolation,
+        isolation::disable_isolation
+    ]
+);
 
 /// Registers this part's settings and hooks.
-pub fn init() {}
+pub fn init() {
+    crate::pg::context::init();
+}

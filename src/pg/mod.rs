@@ -6,6 +6,7 @@ pub mod catalog;
 pub mod heap;
 pub mod journal;
 pub mod owner;
+pub mod context;
 pub mod preload;
 pub mod process;
 pub mod query;
