@@ -2,8 +2,8 @@
 //! needs rights on the tables; who may execute them is for the DBA to grant.
 
 use super::error::KeyError;
+use super::key::{Key, Version};
 use super::model::{Purpose, State, Usages, parse_name};
-use super::registry::Key;
 use super::store::{self, Change};
 use super::{grants, random};
 use crate::error::Result;
@@ -182,7 +182,7 @@ pub fn destroy_encryption_key(name: Option<&str>, confirm: Option<&str>) -> Resu
 
 type Stored = (i32, [u8; 8], Option<Vec<u8>>);
 
-fn stored(version: &mut super::registry::Version) -> Stored {
+fn stored(version: &mut Version) -> Stored {
     (version.version, version.key_id.0, version.take_wrapped())
 }
 

@@ -46,6 +46,9 @@ pub enum KeyError {
     /// No key of this name.
     #[error("encryption key \"{0}\" does not exist")]
     UnknownName(String),
+    /// No key of a name that no key can have.
+    #[error("there is no encryption key of the name given")]
+    UnknownUnnamed,
     /// No key of this id.
     #[error("the value was encrypted with key {0}, which is not in the registry")]
     UnknownId(KeyId),
@@ -160,6 +163,7 @@ impl KeyError {
             Self::Tampered { .. } => ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION,
             Self::NotInstalled => ERRCODE_UNDEFINED_TABLE,
             Self::UnknownName(_)
+            | Self::UnknownUnnamed
             | Self::UnknownId(_)
             | Self::NoDefault
             | Self::NoInternal(_)
@@ -204,7 +208,9 @@ impl KeyError {
                 "Restore the registry's row from a backup. Find out who changed it: only a superuser can."
             }
             Self::NotInstalled => "Run CREATE EXTENSION pg_ward.",
-            Self::UnknownName(_) => "The view ward.encryption_keys lists the keys.",
+            Self::UnknownName(_) | Self::UnknownUnnamed => {
+                "The view ward.encryption_keys lists the keys."
+            }
             Self::UnknownId(_) => {
                 "The value comes from another database, or the registry was restored from an older backup."
             }

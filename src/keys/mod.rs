@@ -2,11 +2,13 @@
 //! them, and a cache per backend that notices every change at once.
 
 mod admin;
+mod authentic;
 mod cache;
 mod command;
 mod error;
 mod grants;
 mod internal;
+mod key;
 mod master;
 mod model;
 mod random;
@@ -17,9 +19,8 @@ pub use error::KeyError;
 pub use internal::{InternalKey, all_versions, ensure_internal_key, internal_key};
 pub use master::{MasterStatus, status as master_status};
 pub use model::{Purpose, Usage};
-pub use registry::{Key, Version};
 
-pub(crate) use cache::with_registry;
+pub use cache::with_registry;
 
 pgrx::extension_sql_file!(
     "../../sql/keys.sql",

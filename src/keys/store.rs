@@ -1,8 +1,9 @@
 //! Changes of the registry's tables. One at a time per database; each row leaves with a new MAC.
 
+use super::authentic::Row;
 use super::error::KeyError;
 use super::model::{Purpose, State, Usages};
-use super::registry::{Registry, Row};
+use super::registry::Registry;
 use super::{master, random};
 use crate::error::Result;
 use crate::pg::keys::{invalidation, rows};

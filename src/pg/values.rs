@@ -154,12 +154,16 @@ impl JsonbValue {
             // SAFETY: NUL-terminated, and outlives the call; jsonb_in copies it.
             unsafe { pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(text)]) }
         });
-        // Its own message would quote the value. The error is raised again as another one, so nothing
-        // that it interrupted goes on.
-        let parsed = pgrx::PgTryBuilder::new(|| parse().map(Self).ok_or(KeyError::NotJson))
-            .catch_others(|_| Err(KeyError::NotJson))
-            .execute();
-        parsed
+        // These two quote the value. They are raised again as another error, so nothing that they
+        // interrupted goes on.
+        pgrx::PgTryBuilder::new(|| parse().map(Self).ok_or(KeyError::NotJson))
+            .catch_when(PgSqlErrorCode::ERRCODE_INVALID_TEXT_REPRESENTATION, |_| {
+                Err(KeyError::NotJson)
+            })
+            .catch_when(PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER, |_| {
+                Err(KeyError::NotJson)
+            })
+            .execute()
     }
 }
 
