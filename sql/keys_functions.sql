@@ -7,7 +7,8 @@ REVOKE ALL ON FUNCTION
     ward.enable_encryption_key(text),
     ward.destroy_encryption_key(text, text),
     ward.grant_key(text, name, text[]),
-    ward.revoke_key(text, name, text[])
+    ward.revoke_key(text, name, text[]),
+    ward.registry_changed()
 FROM PUBLIC;
 
 COMMENT ON FUNCTION ward.generate_encryption_key(text, text, name) IS 'Makes a key; the grantee (NULL: nobody) may encrypt, decrypt and search with it. The first data_encryption key becomes the default.';
@@ -18,3 +19,15 @@ COMMENT ON FUNCTION ward.enable_encryption_key(text) IS 'Allows the use of a dis
 COMMENT ON FUNCTION ward.destroy_encryption_key(text, text) IS 'Erases a key for good: what it encrypted cannot be read any more. confirm repeats the name.';
 COMMENT ON FUNCTION ward.grant_key(text, name, text[]) IS 'Allows a role to use a key. Usages: encrypt, decrypt, search, import. Superusers need a grant too.';
 COMMENT ON FUNCTION ward.revoke_key(text, name, text[]) IS 'Takes usages of a key from a role, in every session at once.';
+COMMENT ON FUNCTION ward.registry_changed() IS 'Tells every session to read the key registry again.';
+
+-- Also for changes by hand, by a restore, and by replication.
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ward.encryption_key
+    FOR EACH STATEMENT EXECUTE FUNCTION ward.registry_changed();
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ward.encryption_key_version
+    FOR EACH STATEMENT EXECUTE FUNCTION ward.registry_changed();
+CREATE TRIGGER registry_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON ward.key_grant
+    FOR EACH STATEMENT EXECUTE FUNCTION ward.registry_changed();
+ALTER TABLE ward.encryption_key ENABLE ALWAYS TRIGGER registry_changed;
+ALTER TABLE ward.encryption_key_version ENABLE ALWAYS TRIGGER registry_changed;
+ALTER TABLE ward.key_grant ENABLE ALWAYS TRIGGER registry_changed;

@@ -42,6 +42,7 @@ pub fn create(
     if change.registry.has_name(name) {
         return Err(KeyError::NameTaken(name.to_owned()));
     }
+    change.registry.require_masters()?;
     let keys = change.registry.keys();
     let is_data = purpose == Purpose::DataEncryption;
     if !is_data && keys.iter().any(|key| key.purpose == purpose) {

@@ -145,6 +145,11 @@ impl Key {
         });
     }
 
+    /// Why the key is refused, if it is.
+    pub fn fault(&self) -> Option<&KeyError> {
+        self.fault.as_ref()
+    }
+
     /// Fails closed: nothing of a key is used when one of its rows is not authentic.
     pub fn sound(&mut self) -> Result<&mut Self, KeyError> {
         match &self.fault {

@@ -14,6 +14,7 @@ mod model;
 mod random;
 mod registry;
 mod store;
+mod trigger;
 
 pub use error::KeyError;
 pub use internal::{InternalKey, all_versions, ensure_internal_key, internal_key};
@@ -39,7 +40,8 @@ pgrx::extension_sql_file!(
         admin::enable_encryption_key,
         admin::destroy_encryption_key,
         grants::grant_key,
-        grants::revoke_key
+        grants::revoke_key,
+        trigger::registry_changed
     ]
 );
 

@@ -105,6 +105,16 @@ impl Registry {
         Ok((key.sound()?, version))
     }
 
+    /// Refuses when a key needs a master key that is not configured: what is made now would be under
+    /// another one, by mistake.
+    pub fn require_masters(&self) -> Result<(), KeyError> {
+        let fault = self.keys.iter().find_map(|key| match key.fault() {
+            Some(fault @ KeyError::WrongMaster { .. }) => Some(fault.clone()),
+            _ => None,
+        });
+        fault.map_or(Ok(()), Err)
+    }
+
     /// Drops decisions that rest on roles that have changed.
     pub fn forget_roles(&mut self) {
         for key in &mut self.keys {

@@ -4,7 +4,8 @@ use pgrx::pg_sys;
 use std::ffi::CStr;
 use zeroize::{Zeroize, Zeroizing};
 
-/// Takes a variable out of the environment, so that no child process and no core dump of one has it.
+/// Takes a variable out of the environment, so that no child process has it. What the kernel shows of
+/// the postmaster's first environment, to its own user and root, stays.
 ///
 /// Only for `_PG_init`, which runs in the postmaster before it has children or threads.
 pub fn take_environment(name: &CStr) -> Option<Zeroizing<Vec<u8>>> {
