@@ -10,6 +10,7 @@ use crate::pg::trigger::Firing;
 use crate::pg::xact::{self, Hooks};
 use crate::pg::{process, shared, who};
 use crate::{context, keys};
+use crate::keys::Purpose;
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -109,7 +110,7 @@ impl State {
             if self.log.is_none() {
                 self.log = Some(Log::load()?);
             }
-            let key = keys::internal_key("audit")?;
+            let key = keys::internal_key(Purpose::Audit)?;
             if self.mac.as_ref().is_none_or(|(id, _)| *id != key.id.0) {
                 self.mac = Some((key.id.0, AuditMac::new(key.material.expose())));
             }

@@ -2,7 +2,7 @@
 
 use super::store;
 use crate::error::{self, Result};
-use crate::keys;
+use crate::keys::{self, Purpose};
 use crate::pg::owner;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
@@ -44,7 +44,8 @@ fn origin(identity: &store::Identity) -> Result<String> {
 /// The head of the sealed log as a signed checkpoint (C2SP tlog-checkpoint).
 #[pg_extern(parallel_unsafe)]
 fn audit_checkpoint() -> Result<String> {
-    let (identity, block) = owner::run(|| Ok((store::identity()?, store::last_block())))?;
+    let (identity, block) =
+        owner::run(|| -> Result<_> { Ok((store::identity()?, store::last_block())) })?;
     let (Some(identity), Some(block)) = (identity, block) else {
         return Err(error::report_hint(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -52,7 +53,7 @@ fn audit_checkpoint() -> Result<String> {
             "Audit a table with ward.enable_audit(), then call ward.seal_audit_trail().",
         ));
     };
-    let key = keys::internal_key("checkpoint_signing")?;
+    let key = keys::internal_key(Purpose::CheckpointSigning)?;
     let checkpoint =
         Checkpoint { origin: origin(&identity)?, size: block.tree_size, root: block.root };
     checkpoint.sign(key.material.expose()).map_err(|problem| {
@@ -70,7 +71,7 @@ fn audit_public_key() -> Result<String> {
             "Audit a table with ward.enable_audit().",
         ));
     };
-    let key = keys::internal_key("checkpoint_signing")?;
+    let key = keys::internal_key(Purpose::CheckpointSigning)?;
     ward_log::vkey(&origin(&identity)?, key.material.expose()).map_err(|problem| {
         error::report(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, format!("the key has no form: {problem}"))
     })

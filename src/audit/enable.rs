@@ -2,7 +2,7 @@
 
 use super::store;
 use crate::error::{self, Result};
-use crate::keys;
+use crate::keys::{self, Purpose};
 use crate::pg::{catalog, owner, process};
 use pgrx::prelude::*;
 use std::ffi::CStr;
@@ -21,8 +21,8 @@ LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn enable_audit(
     tab: Option<pg_sys::Oid>,
-    exclude: Option<Vec<Option<&CStr>>>,
-    redact: Option<Vec<Option<&CStr>>>,
+    exclude: Option<Array<&CStr>>,
+    redact: Option<Array<&CStr>>,
 ) -> Result<()> {
     let (exclude, redact) = (names(exclude)?, names(redact)?);
     let table = target(tab)?;
@@ -34,8 +34,8 @@ fn enable_audit(
             format!("column \"{both}\" is both excluded and redacted"),
         ));
     }
-    keys::ensure_internal_key("audit")?;
-    keys::ensure_internal_key("checkpoint_signing")?;
+    keys::ensure_internal_key(Purpose::Audit)?;
+    keys::ensure_internal_key(Purpose::CheckpointSigning)?;
     ensure_log()?;
     drop_triggers(&table)?;
     let lists = [&exclude, &redact].map(|list| {
@@ -93,9 +93,9 @@ fn disable_audit(tab: Option<pg_sys::Oid>) -> Result<()> {
 }
 
 /// Column names; NULL names no column.
-fn names(list: Option<Vec<Option<&CStr>>>) -> Result<Vec<String>> {
-    list.unwrap_or_default()
-        .into_iter()
+fn names(list: Option<Array<&CStr>>) -> Result<Vec<String>> {
+    list.iter()
+        .flat_map(Array::iter)
         .map(|name| match name {
             Some(name) => Ok(name.to_string_lossy().into_owned()),
             None => Err(error::report(

@@ -7,7 +7,7 @@
 use super::check::TransactionCheck;
 use super::store::{self, Block, Identity, SEGMENT_BITS};
 use crate::error::{self, Result};
-use crate::keys;
+use crate::keys::{self, Purpose};
 use crate::pg::journal::{ChunkId, Journal, Mode};
 use crate::pg::segment::Appender;
 use crate::pg::{owner, process, snapshot};
@@ -183,9 +183,9 @@ pub fn open_journals(mode: Mode) -> Result<[Journal; 2]> {
 
 /// Every version of the audit key, prepared.
 fn audit_macs() -> Result<Vec<([u8; 8], AuditMac)>> {
-    Ok(keys::all_versions("audit")?
+    Ok(keys::all_versions(Purpose::Audit)?
         .into_iter()
-        .map(|(id, key)| (id.0, AuditMac::new(key.expose())))
+        .map(|key| (key.id.0, AuditMac::new(key.material.expose())))
         .collect())
 }
 

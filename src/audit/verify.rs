@@ -3,7 +3,7 @@
 
 use super::store;
 use crate::error::{self, Result};
-use crate::keys;
+use crate::keys::{self, Purpose};
 use crate::pg::{owner, segment};
 use pgrx::prelude::*;
 use std::collections::HashMap;
@@ -17,8 +17,8 @@ fn verify(report: &mut dyn FnMut(Violation)) -> Result<Option<Summary>> {
     if owner::table(c"audit_log").is_none() {
         return Ok(None);
     }
-    let keys = keys::all_versions("audit")?;
-    let audit_keys = keys.iter().map(|(id, key)| (id.0, *key.expose())).collect();
+    let keys = keys::all_versions(Purpose::Audit)?;
+    let audit_keys = keys.iter().map(|key| (key.id.0, *key.material.expose())).collect();
     owner::run(|| {
         let Some(last) = store::last_block() else { return Ok(None) };
         let options = Options { audit_keys, ..Options::default() };

@@ -3,10 +3,11 @@
 
 pub mod access;
 pub mod catalog;
+pub mod context;
 pub mod heap;
 pub mod journal;
+pub mod keys;
 pub mod owner;
-pub mod context;
 pub mod preload;
 pub mod process;
 pub mod query;
@@ -18,6 +19,7 @@ pub mod shared;
 pub mod snapshot;
 pub mod srf;
 pub mod trigger;
+pub mod values;
 pub mod who;
 pub mod worker;
 pub mod xact;

@@ -1,0 +1,110 @@
+//! What the MAC of a registry row covers. The key's identity is in each, so that no row can be moved
+//! to another key; times are not, because nothing is decided by them.
+
+use super::model::{State, Usages};
+use pgrx::pg_sys::Oid;
+use ward_crypto::{MasterKey, registry_mac, registry_mac_verify};
+
+/// What is authenticated of a row, beside the key's identity.
+pub enum Row<'a> {
+    /// Of `ward.encryption_key`.
+    Key {
+        /// The key's name.
+        name: &'a str,
+        /// Its purpose.
+        purpose: &'a str,
+        /// Whether it is the default.
+        is_default: bool,
+    },
+    /// Of `ward.encryption_key_version`.
+    Version {
+        /// Counts from 1.
+        version: i32,
+        /// What envelopes name it by.
+        key_id: [u8; 8],
+        /// What may be done with it.
+        state: State,
+        /// The wrapped material.
+        wrapped: Option<&'a [u8]>,
+    },
+    /// Of `ward.key_grant`.
+    Grant {
+        /// The grantee's name.
+        role_name: &'a str,
+        /// The grantee's id.
+        role_oid: Oid,
+        /// What it may do.
+        usages: Usages,
+    },
+}
+
+impl Row<'_> {
+    /// What messages call such a row.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Key { .. } => "row",
+            Self::Version { .. } => "version",
+            Self::Grant { .. } => "grant",
+        }
+    }
+
+    /// The id of `master`, then the MAC under it: what the column `mac` holds.
+    pub fn mac(&self, master: &MasterKey, key: &[u8; 16]) -> Vec<u8> {
+        let mac = self.fields(key, |label, fields| registry_mac(master, label, fields));
+        [&master.id()[..], &mac].concat()
+    }
+
+    /// Whether `mac`, without the id of `master` before it, is the one of this row.
+    pub fn verify(&self, master: &MasterKey, key: &[u8; 16], mac: &[u8]) -> bool {
+        self.fields(key, |label, fields| {
+            registry_mac_verify(master, label, fields, mac)
+        })
+    }
+
+    fn fields<T>(&self, key: &[u8; 16], f: impl FnOnce(&str, &[&[u8]]) -> T) -> T {
+        match self {
+            Self::Key {
+                name,
+                purpose,
+                is_default,
+            } => f(
+                "ward/registry/key/v1",
+                &[
+                    key,
+                    name.as_bytes(),
+                    purpose.as_bytes(),
+                    &[u8::from(*is_default)],
+                ],
+            ),
+            Self::Version {
+                version,
+                key_id,
+                state,
+                wrapped,
+            } => f(
+                "ward/registry/version/v1",
+                &[
+                    key,
+                    &version.to_be_bytes(),
+                    key_id,
+                    state.as_str().as_bytes(),
+                    &[u8::from(wrapped.is_some())],
+                    wrapped.unwrap_or_default(),
+                ],
+            ),
+            Self::Grant {
+                role_name,
+                role_oid,
+                usages,
+            } => f(
+                "ward/registry/grant/v1",
+                &[
+                    key,
+                    role_name.as_bytes(),
+                    &role_oid.to_u32().to_be_bytes(),
+                    &[usages.bits()],
+                ],
+            ),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! Everything that keys and field encryption refuse: one table from the reason to its SQLSTATE.
+
+use super::model::{Purpose, Usage};
+use crate::error::{report, report_hint};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use ward_crypto::{CryptoError, KeyId, UnwrapError};
+
+/// Why a key cannot be used or changed. No text holds a secret or a value.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum KeyError {
+    /// No source of a master key is configured.
+    #[error("no master key is configured")]
+    NoMaster,
+    /// The registry belongs to another master key.
+    #[error(
+        "wrong master key: encryption key \"{name}\" needs master key {needed}, configured: {configured}"
+    )]
+    WrongMaster {
+        /// The key's name.
+        name: String,
+        /// The id it is wrapped under.
+        needed: String,
+        /// The ids there are.
+        configured: String,
+    },
+    /// The master key is right, the wrapped material is not.
+    #[error("the wrapped material of encryption key \"{name}\" version {version} is corrupt")]
+    Corrupt {
+        /// The key's name.
+        name: String,
+        /// Its version.
+        version: i32,
+    },
+    /// A row was changed by something else than the registry's functions.
+    #[error("the registry's {row} of encryption key \"{name}\" was altered outside pg_ward")]
+    Tampered {
+        /// The key's name.
+        name: String,
+        /// Which kind of row.
+        row: &'static str,
+    },
+    /// pg_ward is preloaded, but not installed in this database.
+    #[error("pg_ward is not installed in this database")]
+    NotInstalled,
+    /// No key of this name.
+    #[error("encryption key \"{0}\" does not exist")]
+    UnknownName(String),
+    /// No key of a name that no key can have.
+    #[error("there is no encryption key of the name given")]
+    UnknownUnnamed,
+    /// No key of this id.
+    #[error("the value was encrypted with key {0}, which is not in the registry")]
+    UnknownId(KeyId),
+    /// NULL was given for the key, and no key is the default.
+    #[error("there is no default encryption key")]
+    NoDefault,
+    /// No key of this purpose.
+    #[error("there is no key for purpose {}", .0.as_str())]
+    NoInternal(Purpose),
+    /// The key is switched off.
+    #[error("encryption key \"{0}\" is disabled")]
+    Disabled(String),
+    /// The key is gone for good.
+    #[error("encryption key \"{0}\" was destroyed")]
+    Destroyed(String),
+    /// The key is not disabled.
+    #[error("encryption key \"{0}\" is not disabled")]
+    NotDisabled(String),
+    /// The role may not.
+    #[error("permission denied for encryption key \"{name}\": role \"{role}\" has no usage {}", usage.as_str())]
+    NoGrant {
+        /// The key's name.
+        name: String,
+        /// The role that tried.
+        role: String,
+        /// What it tried.
+        usage: Usage,
+    },
+    /// The key is for something else.
+    #[error("encryption key \"{name}\" is for purpose {}: it cannot be {action}", purpose.as_str())]
+    WrongPurpose {
+        /// The key's name.
+        name: String,
+        /// What it is for.
+        purpose: Purpose,
+        /// What was tried.
+        action: &'static str,
+    },
+    /// There may be one key of this purpose.
+    #[error("there is already a key for purpose {}", .0.as_str())]
+    PurposeTaken(Purpose),
+    /// No such purpose.
+    #[error("unknown key purpose")]
+    UnknownPurpose,
+    /// No such usage.
+    #[error("unknown key usage")]
+    UnknownUsage,
+    /// No usage at all.
+    #[error("no key usage was named")]
+    NoUsage,
+    /// A required argument is NULL.
+    #[error("{0} must not be NULL")]
+    Null(&'static str),
+    /// Not acceptable as a name.
+    #[error("invalid name for an encryption key")]
+    BadName,
+    /// The name is in use.
+    #[error("encryption key \"{0}\" already exists")]
+    NameTaken(String),
+    /// No such role.
+    #[error("role \"{0}\" does not exist")]
+    UnknownRole(String),
+    /// The confirmation of a destruction differs from the name.
+    #[error("encryption key \"{0}\" was not destroyed: the confirmation is not its name")]
+    NotConfirmed(String),
+    /// Another transaction changed the registry after this one's snapshot.
+    #[error("could not serialize access to the key registry due to concurrent change")]
+    Concurrent,
+    /// The operating system gave no random bytes.
+    #[error("the operating system gave no random bytes")]
+    NoRandom,
+    /// The registry's own statement failed.
+    #[error("the key registry could not be changed: {0}")]
+    Store(String),
+    /// The envelope or its content.
+    #[error(transparent)]
+    Crypto(#[from] CryptoError),
+    /// The value would not fit into a field.
+    #[error("the value is too long to encrypt: a field has at most 1 GB")]
+    TooLong,
+    /// Authentic, but not text of this database.
+    #[error("the value is not valid in encoding {0}")]
+    Encoding(String),
+    /// Authentic, but not jsonb.
+    #[error("the decrypted value is not valid jsonb")]
+    NotJson,
+}
+
+impl KeyError {
+    /// The error of a key whose material would not unwrap.
+    pub fn unwrapping(error: UnwrapError, name: &str, version: i32, configured: String) -> Self {
+        match error {
+            UnwrapError::UnknownMaster { id } => Self::WrongMaster {
+                name: name.to_owned(),
+                needed: hex::encode(id),
+                configured,
+            },
+            _ => Self::Corrupt {
+                name: name.to_owned(),
+                version,
+            },
+        }
+    }
+
+    /// The one table: docs/errors.md explains each.
+    fn code(&self) -> PgSqlErrorCode {
+        use PgSqlErrorCode::*;
+        match self {
+            Self::NoMaster | Self::WrongMaster { .. } | Self::Corrupt { .. } => {
+                ERRCODE_CONFIG_FILE_ERROR
+            }
+            Self::Tampered { .. } => ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION,
+            Self::NotInstalled => ERRCODE_UNDEFINED_TABLE,
+            Self::UnknownName(_)
+            | Self::UnknownUnnamed
+            | Self::UnknownId(_)
+            | Self::NoDefault
+            | Self::NoInternal(_)
+            | Self::UnknownRole(_) => ERRCODE_UNDEFINED_OBJECT,
+            Self::Disabled(_) | Self::NotDisabled(_) => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::Destroyed(_) => ERRCODE_NO_DATA_FOUND,
+            Self::NoGrant { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::WrongPurpose { .. }
+            | Self::UnknownPurpose
+            | Self::UnknownUsage
+            | Self::NoUsage
+            | Self::NotConfirmed(_) => ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::Null(_) => ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            Self::BadName => ERRCODE_INVALID_NAME,
+            Self::NameTaken(_) | Self::PurposeTaken(_) => ERRCODE_DUPLICATE_OBJECT,
+            Self::Concurrent => ERRCODE_T_R_SERIALIZATION_FAILURE,
+            Self::NoRandom => ERRCODE_SYSTEM_ERROR,
+            Self::Store(_) => ERRCODE_INTERNAL_ERROR,
+            Self::TooLong => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Self::Encoding(_) => ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+            Self::NotJson => ERRCODE_INVALID_TEXT_REPRESENTATION,
+            Self::Crypto(error) => match error {
+                CryptoError::Truncated { .. } => ERRCODE_INVALID_BINARY_REPRESENTATION,
+                CryptoError::UnknownFormat { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
+                CryptoError::WrongType { .. } => ERRCODE_DATATYPE_MISMATCH,
+                CryptoError::AuthenticationFailed => ERRCODE_DATA_CORRUPTED,
+                CryptoError::TooLong => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                _ => ERRCODE_INTERNAL_ERROR,
+            },
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::NoMaster => {
+                "Set ward.master_key_file or ward.master_key_command in postgresql.conf and restart the server."
+            }
+            Self::WrongMaster { .. } => {
+                "Add the master key that was in use when this key was made to the configured source, as a further line."
+            }
+            Self::Corrupt { .. } | Self::Tampered { .. } => {
+                "Restore the registry's row from a backup. Find out who changed it: only a superuser can."
+            }
+            Self::NotInstalled => "Run CREATE EXTENSION pg_ward.",
+            Self::UnknownName(_) | Self::UnknownUnnamed => {
+                "The view ward.encryption_keys lists the keys."
+            }
+            Self::UnknownId(_) => {
+                "The value comes from another database, or the registry was restored from an older backup."
+            }
+            Self::NoDefault => {
+                "Name a key, or make one with ward.generate_encryption_key or ward.set_default_encryption_key."
+            }
+            Self::Disabled(_) => "Enable it with ward.enable_encryption_key.",
+            Self::Destroyed(_) => "Values encrypted with it cannot be read any more.",
+            Self::NoGrant { .. } => "Grant it with ward.grant_key. Superusers need a grant too.",
+            Self::UnknownPurpose => {
+                "Purposes are data_encryption, search, audit, checkpoint_signing and token."
+            }
+            Self::UnknownUsage | Self::NoUsage => "Usages are encrypt, decrypt, search and import.",
+            Self::BadName => {
+                "A name has 1 to 63 characters: letters, digits, and any of _ - . : /; it does not start with \"ward/\"."
+            }
+            Self::NotConfirmed(_) => {
+                "Destroying cannot be undone. Give the key's name a second time as confirm."
+            }
+            Self::Concurrent => "Try the transaction again.",
+            Self::Crypto(CryptoError::WrongType { .. }) => {
+                "Use ward.decrypt for text, ward.decrypt_bytea for bytea, ward.decrypt_jsonb for jsonb."
+            }
+            Self::Crypto(CryptoError::AuthenticationFailed) => {
+                "Give the same aad as when it was encrypted; otherwise the stored value was changed."
+            }
+            Self::Crypto(CryptoError::Truncated { .. } | CryptoError::UnknownFormat { .. }) => {
+                "Only what ward.encrypt returned can be decrypted."
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl From<KeyError> for ErrorReport {
+    fn from(error: KeyError) -> Self {
+        match error.hint() {
+            Some(hint) => report_hint(error.code(), error.to_string(), hint),
+            None => report(error.code(), error.to_string()),
+        }
+    }
+}
+
+impl From<pgrx::spi::SpiError> for KeyError {
+    fn from(error: pgrx::spi::SpiError) -> Self {
+        Self::Store(error.to_string())
+    }
+}

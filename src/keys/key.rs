@@ -1,0 +1,313 @@
+//! One key: authentic or refused, its material unwrapped on first need, its grants decided once.
+
+use super::authentic::Row;
+use super::error::KeyError;
+use super::model::{Purpose, State, Usage, Usages};
+use super::{master, random};
+use crate::pg::keys::acl;
+use crate::pg::keys::rows::{GrantRow, KeyRow, VersionRow};
+use pgrx::pg_sys::Oid;
+use std::rc::Rc;
+use ward_crypto::{Decryptor, Encryptor, KeyId, MasterKey, SecretKey, WrapContext, unwrap_key};
+
+/// One key.
+pub struct Key {
+    /// Its identity.
+    pub key: [u8; 16],
+    /// Its name.
+    pub name: String,
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Whether NULL means it.
+    pub is_default: bool,
+    /// Its versions, the oldest first.
+    pub versions: Vec<Version>,
+    /// Who may use it.
+    pub grants: Vec<Grant>,
+    fault: Option<KeyError>,
+    allowed: Vec<(Oid, Usages)>,
+}
+
+/// One version of a key.
+pub struct Version {
+    /// Counts from 1.
+    pub version: i32,
+    /// What envelopes name it by.
+    pub key_id: KeyId,
+    /// What may be done with it.
+    pub state: State,
+    wrapped: Option<Vec<u8>>,
+    secret: Option<Rc<SecretKey>>,
+    encryptor: Option<Encryptor>,
+    decryptor: Option<Decryptor>,
+}
+
+/// What a role may do with a key.
+pub struct Grant {
+    /// The role's name when granted.
+    pub role_name: String,
+    /// The role's id when granted.
+    pub role_oid: Oid,
+    /// What it may do.
+    pub usages: Usages,
+}
+
+impl Key {
+    /// A key without versions and grants yet.
+    pub fn new(masters: &[MasterKey], row: &KeyRow) -> Self {
+        let purpose = Purpose::parse(&row.purpose);
+        let mut key = Self {
+            key: row.key,
+            name: row.name.clone(),
+            purpose: purpose.unwrap_or(Purpose::Token),
+            is_default: row.is_default,
+            versions: Vec::new(),
+            grants: Vec::new(),
+            fault: None,
+            allowed: Vec::new(),
+        };
+        let authentic = Row::Key {
+            name: &row.name,
+            purpose: &row.purpose,
+            is_default: row.is_default,
+        };
+        key.check(masters, &authentic, &row.mac);
+        if purpose.is_none() {
+            key.tampered("row");
+        }
+        key
+    }
+
+    /// Adds a version, in any order.
+    pub fn add_version(&mut self, masters: &[MasterKey], row: &VersionRow) {
+        let state = State::parse(&row.state);
+        let key_id: Option<[u8; 8]> = row.key_id.as_slice().try_into().ok();
+        let (Some(state), Some(key_id)) = (state, key_id) else {
+            return self.tampered("version");
+        };
+        let authentic = Row::Version {
+            version: row.version,
+            key_id,
+            state,
+            wrapped: row.wrapped.as_deref(),
+        };
+        self.check(masters, &authentic, &row.mac);
+        self.versions.push(Version {
+            version: row.version,
+            key_id: KeyId(key_id),
+            state,
+            wrapped: row.wrapped.clone(),
+            secret: None,
+            encryptor: None,
+            decryptor: None,
+        });
+    }
+
+    /// Adds a grant.
+    pub fn add_grant(&mut self, masters: &[MasterKey], row: &GrantRow) {
+        let Some(usages) = Usages::parse(row.usage.iter().map(String::as_str)) else {
+            return self.tampered("grant");
+        };
+        let authentic = Row::Grant {
+            role_name: &row.role_name,
+            role_oid: row.role_oid,
+            usages,
+        };
+        self.check(masters, &authentic, &row.mac);
+        self.grants.push(Grant {
+            role_name: row.role_name.clone(),
+            role_oid: row.role_oid,
+            usages,
+        });
+    }
+
+    fn check(&mut self, masters: &[MasterKey], row: &Row<'_>, mac: &[u8]) {
+        let Some((id, mac)) = mac.split_first_chunk::<8>() else {
+            return self.tampered(row.kind());
+        };
+        match masters.iter().find(|master| master.id() == *id) {
+            None => {
+                self.fault.get_or_insert(KeyError::WrongMaster {
+                    name: self.name.clone(),
+                    needed: hex::encode(id),
+                    configured: master::ids(masters),
+                });
+            }
+            Some(master) if row.verify(master, &self.key, mac) => {}
+            Some(_) => self.tampered(row.kind()),
+        }
+    }
+
+    fn tampered(&mut self, row: &'static str) {
+        self.fault.get_or_insert(KeyError::Tampered {
+            name: self.name.clone(),
+            row,
+        });
+    }
+
+    /// Why the key is refused, if it is.
+    pub fn fault(&self) -> Option<&KeyError> {
+        self.fault.as_ref()
+    }
+
+    /// Fails closed: nothing of a key is used when one of its rows is not authentic.
+    pub fn sound(&mut self) -> Result<&mut Self, KeyError> {
+        match &self.fault {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(self),
+        }
+    }
+
+    /// Drops decisions that rest on roles that have changed.
+    pub fn forget_roles(&mut self) {
+        self.allowed.clear();
+    }
+
+    /// Whether `user` may, by a grant to a role it acts as whose name and id still belong together.
+    pub fn require(&mut self, user: Oid, usage: Usage) -> Result<(), KeyError> {
+        if self.purpose != Purpose::DataEncryption {
+            return Err(KeyError::WrongPurpose {
+                name: self.name.clone(),
+                purpose: self.purpose,
+                action: "used for field encryption",
+            });
+        }
+        let known = self.allowed.iter().find(|(role, _)| *role == user);
+        let usages = match known {
+            Some((_, usages)) => *usages,
+            None => {
+                let usages = self
+                    .grants
+                    .iter()
+                    .filter(|grant| acl::acts_as(user, grant.role_oid))
+                    .filter(|grant| {
+                        acl::role_name(grant.role_oid).as_deref() == Some(grant.role_name.as_str())
+                    })
+                    .fold(Usages::NONE, |all, grant| all.with(grant.usages));
+                self.allowed.push((user, usages));
+                usages
+            }
+        };
+        if usages.has(usage) {
+            return Ok(());
+        }
+        Err(KeyError::NoGrant {
+            name: self.name.clone(),
+            role: acl::role_name(user).unwrap_or_else(|| "unknown".to_owned()),
+            usage,
+        })
+    }
+
+    /// The place of the active version.
+    pub fn active(&self) -> Result<usize, KeyError> {
+        if let Some(place) = self
+            .versions
+            .iter()
+            .rposition(|version| version.state == State::Active)
+        {
+            return Ok(place);
+        }
+        Err(match self.versions.last() {
+            Some(last) if last.state == State::Destroyed => KeyError::Destroyed(self.name.clone()),
+            _ => KeyError::Disabled(self.name.clone()),
+        })
+    }
+
+    fn usable(&mut self, place: usize) -> Result<(&mut Version, Unwrap<'_>), KeyError> {
+        let version = self
+            .versions
+            .get_mut(place)
+            .ok_or_else(|| KeyError::UnknownName(self.name.clone()))?;
+        match version.state {
+            State::Active | State::DecryptOnly => Ok((
+                version,
+                Unwrap {
+                    key: self.key,
+                    name: &self.name,
+                    purpose: self.purpose,
+                },
+            )),
+            State::Disabled => Err(KeyError::Disabled(self.name.clone())),
+            State::Destroyed => Err(KeyError::Destroyed(self.name.clone())),
+        }
+    }
+
+    /// The material of a version.
+    pub fn secret(&mut self, place: usize) -> Result<Rc<SecretKey>, KeyError> {
+        let (version, unwrap) = self.usable(place)?;
+        version.secret(&unwrap)
+    }
+
+    /// What encrypts with the active version, under a nonce prefix of this backend alone.
+    pub fn encryptor(&mut self) -> Result<&mut Encryptor, KeyError> {
+        let place = self.active()?;
+        let (version, unwrap) = self.usable(place)?;
+        match version.encryptor {
+            Some(ref mut encryptor) => Ok(encryptor),
+            None => {
+                let secret = version.secret(&unwrap)?;
+                let encryptor = Encryptor::new(&secret, random::bytes()?, random::bytes()?);
+                Ok(version.encryptor.insert(encryptor))
+            }
+        }
+    }
+
+    /// Forgets the nonce prefix; the next value gets a new one.
+    pub fn renew_encryptor(&mut self) {
+        for version in &mut self.versions {
+            version.encryptor = None;
+        }
+    }
+
+    /// What decrypts with a version.
+    pub fn decryptor(&mut self, place: usize) -> Result<&mut Decryptor, KeyError> {
+        let (version, unwrap) = self.usable(place)?;
+        match version.decryptor {
+            Some(ref mut decryptor) => Ok(decryptor),
+            None => {
+                let decryptor = Decryptor::new(&*version.secret(&unwrap)?);
+                Ok(version.decryptor.insert(decryptor))
+            }
+        }
+    }
+}
+
+struct Unwrap<'a> {
+    key: [u8; 16],
+    name: &'a str,
+    purpose: Purpose,
+}
+
+impl Version {
+    /// Moves the wrapped material out, to be stored with another state.
+    pub fn take_wrapped(&mut self) -> Option<Vec<u8>> {
+        self.wrapped.take()
+    }
+
+    fn secret(&mut self, of: &Unwrap<'_>) -> Result<Rc<SecretKey>, KeyError> {
+        if let Some(secret) = &self.secret {
+            return Ok(Rc::clone(secret));
+        }
+        let corrupt = || KeyError::Corrupt {
+            name: of.name.to_owned(),
+            version: self.version,
+        };
+        let wrapped = self.wrapped.as_deref().ok_or_else(corrupt)?;
+        let context = WrapContext {
+            key: of.key,
+            version: u32::try_from(self.version).map_err(|_| corrupt())?,
+            purpose: of.purpose.as_str(),
+        };
+        let secret = master::with(|masters| {
+            unwrap_key(masters, &context, wrapped).map_err(|error| {
+                KeyError::unwrapping(error, of.name, self.version, master::ids(masters))
+            })
+        })??;
+        if secret.id() != self.key_id {
+            return Err(corrupt());
+        }
+        let secret = Rc::new(secret);
+        self.secret = Some(Rc::clone(&secret));
+        Ok(secret)
+    }
+}

@@ -1,0 +1,132 @@
+//! The registry in memory: keys that were authenticated, indexed by what callers know of them.
+
+use super::error::KeyError;
+use super::key::Key;
+use super::master;
+use super::model::{Purpose, parse_name};
+use crate::pg::keys::rows;
+use std::collections::HashMap;
+use ward_crypto::KeyId;
+
+/// All keys of a database.
+pub struct Registry {
+    keys: Vec<Key>,
+    by_name: HashMap<String, usize>,
+    by_id: HashMap<[u8; 8], (usize, usize)>,
+    default: Option<usize>,
+}
+
+impl Registry {
+    /// Reads and authenticates the registry as it is now.
+    pub fn load() -> Result<Self, KeyError> {
+        let rows = rows::read().ok_or(KeyError::NotInstalled)?;
+        master::with(|masters| {
+            let mut keys: Vec<Key> = rows.keys.iter().map(|row| Key::new(masters, row)).collect();
+            let places: HashMap<[u8; 16], usize> =
+                (0..).zip(&keys).map(|(i, k)| (k.key, i)).collect();
+            // The foreign keys leave no row without its key.
+            let place = |key| places.get(key).copied();
+            for row in &rows.versions {
+                if let Some(key) = place(&row.key).and_then(|place| keys.get_mut(place)) {
+                    key.add_version(masters, row);
+                }
+            }
+            for row in &rows.grants {
+                if let Some(key) = place(&row.key).and_then(|place| keys.get_mut(place)) {
+                    key.add_grant(masters, row);
+                }
+            }
+            Self::index(keys)
+        })
+    }
+
+    fn index(mut keys: Vec<Key>) -> Self {
+        let mut by_name = HashMap::new();
+        let mut by_id = HashMap::new();
+        let mut default = None;
+        for (place, key) in keys.iter_mut().enumerate() {
+            key.versions.sort_by_key(|version| version.version);
+            by_name.insert(key.name.clone(), place);
+            for (at, version) in key.versions.iter().enumerate() {
+                by_id.insert(version.key_id.0, (place, at));
+            }
+            if key.is_default {
+                default = Some(place);
+            }
+        }
+        Self {
+            keys,
+            by_name,
+            by_id,
+            default,
+        }
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> &[Key] {
+        &self.keys
+    }
+
+    /// The key of this name, authentic.
+    pub fn by_name(&mut self, name: &str) -> Result<&mut Key, KeyError> {
+        self.by_name
+            .get(name)
+            .and_then(|place| self.keys.get_mut(*place))
+            .ok_or_else(|| unknown(name))?
+            .sound()
+    }
+
+    /// Whether a key has this name.
+    pub fn has_name(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    /// The default key, authentic.
+    pub fn default_key(&mut self) -> Result<&mut Key, KeyError> {
+        self.default
+            .and_then(|place| self.keys.get_mut(place))
+            .ok_or(KeyError::NoDefault)?
+            .sound()
+    }
+
+    /// The only key of a purpose that pg_ward itself uses, authentic.
+    pub fn of_purpose(&mut self, purpose: Purpose) -> Result<&mut Key, KeyError> {
+        self.keys
+            .iter_mut()
+            .find(|key| key.purpose == purpose)
+            .ok_or(KeyError::NoInternal(purpose))?
+            .sound()
+    }
+
+    /// The key, authentic, and the place in it of the version that an envelope names.
+    pub fn by_id(&mut self, id: KeyId) -> Result<(&mut Key, usize), KeyError> {
+        let (place, version) = *self.by_id.get(&id.0).ok_or(KeyError::UnknownId(id))?;
+        let key = self.keys.get_mut(place).ok_or(KeyError::UnknownId(id))?;
+        Ok((key.sound()?, version))
+    }
+
+    /// Refuses when a key needs a master key that is not configured: what is made now would be under
+    /// another one, by mistake.
+    pub fn require_masters(&self) -> Result<(), KeyError> {
+        let fault = self.keys.iter().find_map(|key| match key.fault() {
+            Some(fault @ KeyError::WrongMaster { .. }) => Some(fault.clone()),
+            _ => None,
+        });
+        fault.map_or(Ok(()), Err)
+    }
+
+    /// Drops decisions that rest on roles that have changed.
+    pub fn forget_roles(&mut self) {
+        for key in &mut self.keys {
+            key.forget_roles();
+        }
+    }
+}
+
+/// What cannot be a key's name is not repeated: it may be a value, given in the wrong place.
+fn unknown(name: &str) -> KeyError {
+    match parse_name(Some(name)) {
+        Ok(name) => KeyError::UnknownName(name.to_owned()),
+        Err(_) => KeyError::UnknownUnnamed,
+    }
+}

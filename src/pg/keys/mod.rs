@@ -1,0 +1,6 @@
+//! What the key registry needs from PostgreSQL's internals.
+
+pub mod acl;
+pub mod invalidation;
+pub mod process;
+pub mod rows;
