@@ -1,19 +1,10 @@
 //! The harness itself, without the extension.
 
-use std::net::TcpListener;
-use ward_tests::{Cluster, MasterKey, Options, text};
-
-fn plain() -> Options {
-    Options {
-        preload: false,
-        master_key: MasterKey::None,
-        settings: Vec::new(),
-    }
-}
+use ward_tests::{Cluster, Options, text};
 
 #[test]
 fn committed_rows_survive_kill_9() {
-    let mut cluster = Cluster::start(plain());
+    let mut cluster = Cluster::start(Options::plain());
     let mut client = cluster.client("postgres", "postgres");
     client
         .batch_execute("CREATE TABLE t (a int); INSERT INTO t VALUES (1)")
@@ -29,19 +20,8 @@ fn committed_rows_survive_kill_9() {
 }
 
 #[test]
-fn the_server_listens_on_no_network_port() {
-    let cluster = Cluster::start(plain());
-    let mut client = cluster.client("postgres", "postgres");
-    assert_eq!(
-        text(&mut client, "SHOW listen_addresses").as_deref(),
-        Some("")
-    );
-    drop(TcpListener::bind("127.0.0.1:0").unwrap());
-}
-
-#[test]
 fn a_dropped_cluster_leaves_nothing_behind() {
-    let cluster = Cluster::start(plain());
+    let cluster = Cluster::start(Options::plain());
     let directory = cluster.socket_directory().to_owned();
     drop(cluster);
     assert!(!directory.exists());

@@ -22,6 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running (or stopped) server with its own data directory. Dropping it removes both.
 pub struct Cluster {
     directory: TempDir,
+    environment: Vec<(String, String)>,
     server: Option<Child>,
 }
 
@@ -57,6 +58,7 @@ impl Cluster {
         give_to_server(directory.path());
         let mut cluster = Self {
             directory,
+            environment: options.environment.clone(),
             server: None,
         };
         cluster.initdb();
@@ -277,6 +279,7 @@ impl Cluster {
             .arg("-D")
             .arg(self.data_directory())
             .env_remove("PG_WARD_MASTER_KEY")
+            .envs(self.environment.iter().cloned())
             .stdout(log.try_clone().expect("share the log"))
             .stderr(log)
             .spawn()

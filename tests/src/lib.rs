@@ -11,8 +11,9 @@ mod process;
 mod query;
 
 pub use cluster::{Cluster, StartFailure};
-pub use options::{MasterKey, Options};
-pub use query::{Verdict, rows, sqlstate, text, verify, wait_until};
+pub use options::{MasterKey, Options, random_key};
+pub use postgres;
+pub use query::{Verdict, number, refused, run, seal_and_verify, text, texts, verify, wait_until};
 
 /// The database that [`Cluster::with_extension`] prepares.
 pub const DATABASE: &str = "app";

@@ -36,6 +36,8 @@ pub struct Options {
     pub preload: bool,
     /// The master key.
     pub master_key: MasterKey,
+    /// Further environment variables of the server.
+    pub environment: Vec<(String, String)>,
     /// Further lines of postgresql.conf. They come last, so they win.
     pub settings: Vec<(String, String)>,
 }
@@ -45,12 +47,22 @@ impl Default for Options {
         Self {
             preload: true,
             master_key: MasterKey::Random,
+            environment: Vec::new(),
             settings: Vec::new(),
         }
     }
 }
 
 impl Options {
+    /// A server without pg_ward.
+    pub fn plain() -> Self {
+        Self {
+            preload: false,
+            master_key: MasterKey::None,
+            ..Self::default()
+        }
+    }
+
     /// These options with one more setting.
     pub fn set(mut self, name: &str, value: &str) -> Self {
         self.settings.push((name.to_owned(), value.to_owned()));
@@ -64,7 +76,7 @@ impl Options {
     }
 }
 
-/// 32 random bytes in hexadecimal, from the operating system.
+/// 32 random bytes in hexadecimal, from the operating system: a master key.
 pub fn random_key() -> String {
     let mut bytes = [0u8; 32];
     fs::File::open("/dev/urandom")

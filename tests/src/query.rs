@@ -1,6 +1,7 @@
 //! Short ways to ask, for tests that should read like the situation they describe.
 
-use postgres::{Client, Error, Row};
+use postgres::error::DbError;
+use postgres::{Client, Row};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,21 +34,48 @@ pub fn verify(client: &mut Client) -> Verdict {
     }
 }
 
-/// The SQLSTATE of an error the server reported.
-pub fn sqlstate(error: &Error) -> &str {
-    match error.code() {
-        Some(code) => code.code(),
-        None => panic!("not an error of the server: {error:?}"),
-    }
-}
-
-/// The first column of the only row of a query, as text (`NULL` as such).
+/// The first column of the first row of a query, which must be text.
 pub fn text(client: &mut Client, query: &str) -> Option<String> {
     rows(client, query).first().and_then(|row| row.get(0))
 }
 
-/// The rows of a query whose columns are read as text.
-pub fn rows(client: &mut Client, query: &str) -> Vec<Row> {
+/// The first column of every row of a query, which must be text.
+pub fn texts(client: &mut Client, query: &str) -> Vec<String> {
+    rows(client, query).iter().map(|row| row.get(0)).collect()
+}
+
+/// The number a query answers, which must be a bigint.
+pub fn number(client: &mut Client, query: &str) -> i64 {
+    rows(client, query)[0].get(0)
+}
+
+/// Runs statements that must succeed.
+pub fn run(client: &mut Client, statements: &str) {
+    client
+        .batch_execute(statements)
+        .unwrap_or_else(|error| panic!("{statements}: {error:?}"));
+}
+
+/// Runs statements that the server must refuse; answers its error.
+pub fn refused(client: &mut Client, statements: &str) -> DbError {
+    match client.batch_execute(statements) {
+        Ok(()) => panic!("the server allowed: {statements}"),
+        Err(error) => match error.as_db_error() {
+            Some(error) => error.clone(),
+            None => panic!("not an error of the server: {error:?}"),
+        },
+    }
+}
+
+/// Seals, verifies, and fails the test unless everything is valid.
+pub fn seal_and_verify(client: &mut Client) -> Verdict {
+    run(client, "SELECT ward.seal_audit_trail()");
+    let verdict = verify(client);
+    assert!(verdict.is_valid, "{verdict:?}");
+    verdict
+}
+
+fn rows(client: &mut Client, query: &str) -> Vec<Row> {
     client
         .query(query, &[])
         .unwrap_or_else(|error| panic!("{query}: {error:?}"))
