@@ -1,1 +1,22 @@
-//! Session tests.
+//! The harness of the session tests: private PostgreSQL servers in temporary directories.
+//!
+//! A [`Cluster`] runs the PostgreSQL that `make stage` copied (environment variable
+//! `WARD_STAGE`), listens only on a Unix socket in its own directory, and disappears when it is
+//! dropped. It never touches a cluster of the machine. Run by root, the server runs as user
+//! `postgres`, because PostgreSQL refuses to run as root.
+
+mod cluster;
+mod options;
+mod process;
+mod query;
+
+pub use cluster::{Cluster, StartFailure};
+pub use options::{MasterKey, Options, random_key};
+pub use postgres;
+pub use query::{Verdict, number, refused, run, seal_and_verify, text, texts, verify, wait_until};
+
+/// The database that [`Cluster::with_extension`] prepares.
+pub const DATABASE: &str = "app";
+
+/// The superuser of every test cluster.
+pub const SUPERUSER: &str = "postgres";

@@ -1,0 +1,47 @@
+-- One table: each figure beside its alternative and its target.
+\set ON_ERROR_STOP 1
+\pset border 2
+\pset null '-'
+\pset footer off
+CREATE TEMPORARY TABLE figure AS
+WITH median AS (
+    SELECT what, variant, percentile_cont(0.5) WITHIN GROUP (ORDER BY value) AS value
+    FROM measurement GROUP BY what, variant
+)
+SELECT what,
+       max(value) FILTER (WHERE variant IN ('scan', 'nothing')) AS base,
+       max(value) FILTER (WHERE variant = 'ward') AS ward,
+       max(value) FILTER (WHERE variant IN ('pgcrypto', 'home_made')) AS other
+FROM median GROUP BY what;
+
+WITH line (place, measured, unit, unaudited, alternative, pg_ward, ratio, target, met) AS (
+    SELECT 1, what || ' 24 bytes, net of the scan; pgcrypto AES-256-CBC', 'µs a value', NULL::float8,
+           (other - base) * 2, (ward - base) * 2, (other - base) / (ward - base),
+           '<= 0.8 µs, 3 times faster', (ward - base) * 2 <= 0.8 AND (other - base) >= 3 * (ward - base)
+    FROM figure WHERE what IN ('encrypt', 'decrypt')
+    UNION ALL
+    SELECT 2, 'audit, one ' || upper(what) || ' of 100,000 rows; plpgsql hash chain', 'µs added a row', NULL,
+           (other - base) * 10, (ward - base) * 10, (other - base) / (ward - base),
+           CASE what WHEN 'insert' THEN '<= 3.5 µs' END,
+           CASE what WHEN 'insert' THEN (ward - base) * 10 <= 3.5 END
+    FROM figure WHERE what IN ('insert', 'update')
+    UNION ALL
+    SELECT 3, 'audit, 16 clients, synchronous_commit ' || s.mode || '; plpgsql hash chain', 'tps', base,
+           other, ward, ward / base, '>= ' || s.target || ' of unaudited', ward / base >= s.target
+    FROM figure JOIN (VALUES ('on', 0.85), ('off', 0.65)) AS s (mode, target) ON what = 'tps ' || s.mode
+    UNION ALL
+    SELECT 4, 'seal what one INSERT of 1,000,000 rows wrote', 'entries/s', NULL, NULL, 1e6 / ward, NULL,
+           NULL, NULL
+    FROM figure WHERE what = 'seal'
+    UNION ALL
+    SELECT 5, 'verify ' || entries_checked || ' entries', 'entries/s', NULL, NULL,
+           entries_checked / ward, NULL, '>= 800,000', entries_checked / ward >= 800000
+    FROM figure, verdict WHERE what = 'verify'
+)
+SELECT measured, unit,
+       round(unaudited::numeric, CASE WHEN unaudited > 100 THEN 0 ELSE 2 END) AS unaudited,
+       round(alternative::numeric, CASE WHEN alternative > 100 THEN 0 ELSE 2 END) AS alternative,
+       round(pg_ward::numeric, CASE WHEN pg_ward > 100 THEN 0 ELSE 2 END) AS pg_ward,
+       round(ratio::numeric, 2) AS ratio, target,
+       CASE met WHEN true THEN 'yes' WHEN false THEN 'NO' END AS met
+FROM line ORDER BY place, measured DESC;

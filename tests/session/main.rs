@@ -1,0 +1,29 @@
+//! Session tests: each starts its own server and looks at it as real clients do.
+//! A test is named after the situation or the attack it is about.
+
+mod attacks;
+mod audit_capture;
+mod audit_concurrency;
+mod audit_crash;
+mod audit_statements;
+mod audit_types;
+mod context;
+mod harness;
+mod install;
+mod keys;
+mod readme;
+
+use ward_tests::postgres::Client;
+use ward_tests::run;
+
+/// Makes table `t` and audits it.
+fn audited_table(client: &mut Client) {
+    run(
+        client,
+        "CREATE TABLE t (id bigint PRIMARY KEY, note text);
+         SELECT ward.enable_audit('t')",
+    );
+}
+
+/// How many changes of table `t` the trail knows.
+const ENTRIES_OF_T: &str = "SELECT count(*) FROM ward.audit_trail WHERE table_name = 't'";

@@ -1,0 +1,330 @@
+//! One private PostgreSQL cluster.
+
+use crate::options::{MasterKey, Options, random_key};
+use crate::process::{kill_family, program, send, server_command, server_user};
+use crate::{DATABASE, SUPERUSER};
+use nix::sys::signal::Signal;
+use nix::unistd::chown;
+use postgres::{Client, Config, NoTls};
+use std::fmt::Write as _;
+use std::fs::{self, OpenOptions, Permissions};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The socket lives in a directory of its own, so every cluster can use the same port number.
+const PORT: u16 = 5432;
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running (or stopped) server with its own data directory. Dropping it removes both.
+pub struct Cluster {
+    directory: TempDir,
+    environment: Vec<(String, String)>,
+    server: Option<Child>,
+}
+
+/// The server did not start; holds its log.
+#[derive(Debug)]
+pub struct StartFailure {
+    /// Everything the server wrote.
+    pub log: String,
+}
+
+impl Cluster {
+    /// Starts a cluster; a server that does not start fails the test with its log.
+    pub fn start(options: Options) -> Self {
+        Self::try_start(options).unwrap_or_else(|failure| panic!("no start:\n{}", failure.log))
+    }
+
+    /// Starts a cluster with the default options and makes database [`DATABASE`] with the
+    /// extension in it.
+    pub fn with_extension() -> Self {
+        Self::with_extension_and(Options::default())
+    }
+
+    /// Starts a cluster with `options` and makes database [`DATABASE`] with the extension in it.
+    pub fn with_extension_and(options: Options) -> Self {
+        let cluster = Self::start(options);
+        cluster.create_database(DATABASE);
+        cluster
+    }
+
+    /// Starts a cluster, or says why the server refused.
+    pub fn try_start(options: Options) -> Result<Self, StartFailure> {
+        let directory = TempDir::with_prefix("ward-").expect("make a temporary directory");
+        give_to_server(directory.path());
+        let mut cluster = Self {
+            directory,
+            environment: options.environment.clone(),
+            server: None,
+        };
+        cluster.initdb();
+        cluster.configure(&options);
+        cluster.launch()?;
+        Ok(cluster)
+    }
+
+    /// Creates a database with the extension in it.
+    pub fn create_database(&self, name: &str) {
+        let mut client = self.client("postgres", SUPERUSER);
+        client
+            .batch_execute(&format!("CREATE DATABASE {name}"))
+            .expect("create the database");
+        self.client(name, SUPERUSER)
+            .batch_execute("CREATE EXTENSION pg_ward")
+            .expect("create the extension");
+    }
+
+    /// A superuser's connection to [`DATABASE`].
+    pub fn superuser(&self) -> Client {
+        self.client(DATABASE, SUPERUSER)
+    }
+
+    /// A connection.
+    pub fn client(&self, database: &str, user: &str) -> Client {
+        self.config(database, user)
+            .connect(NoTls)
+            .unwrap_or_else(|error| panic!("connect to {database} as {user}: {error:?}"))
+    }
+
+    /// What a client needs to connect; a test may add options to it.
+    pub fn config(&self, database: &str, user: &str) -> Config {
+        let mut config = Config::new();
+        config
+            .host_path(self.socket_directory())
+            .port(PORT)
+            .dbname(database)
+            .user(user)
+            .application_name("ward-tests");
+        config
+    }
+
+    /// One of PostgreSQL's client programs, told how to reach this cluster.
+    pub fn client_program(&self, name: &str, database: &str) -> Command {
+        let mut command = Command::new(program(name));
+        command
+            .env("PGHOST", self.socket_directory())
+            .env("PGPORT", PORT.to_string())
+            .env("PGUSER", SUPERUSER)
+            .env("PGDATABASE", database)
+            .env_remove("PGOPTIONS");
+        command
+    }
+
+    /// Runs a script with psql in [`DATABASE`], stopping at the first error.
+    pub fn psql(&self, script: &str) -> Output {
+        let file = self.directory.path().join("script.sql");
+        fs::write(&file, script).expect("write the script");
+        self.client_program("psql", DATABASE)
+            .args(["-X", "-v", "ON_ERROR_STOP=1", "-f"])
+            .arg(&file)
+            .output()
+            .expect("run psql")
+    }
+
+    /// Stops the server as `pg_ctl stop -m fast` does.
+    pub fn stop(&mut self) {
+        let Some(mut server) = self.server.take() else {
+            return;
+        };
+        send(server.id(), Signal::SIGINT);
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = server.try_wait().expect("wait for the server") {
+                assert!(
+                    status.success(),
+                    "the server ended with {status}:\n{}",
+                    self.log()
+                );
+                return;
+            }
+            if Instant::now() > deadline {
+                kill_family(server.id());
+                let _ = server.wait();
+                panic!("the server did not stop:\n{}", self.log());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Starts a stopped server again.
+    pub fn start_again(&mut self) -> Result<(), StartFailure> {
+        assert!(self.server.is_none(), "the server still runs");
+        self.launch()
+    }
+
+    /// Stops the server properly and starts it again.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.start_again()
+            .unwrap_or_else(|failure| panic!("no restart:\n{}", failure.log));
+    }
+
+    /// Kills the server and all its children with SIGKILL. Start it again with
+    /// [`Cluster::start_again`].
+    pub fn kill9(&mut self) {
+        let mut server = self.server.take().expect("the server runs");
+        kill_family(server.id());
+        server.wait().expect("reap the server");
+    }
+
+    /// Has the server read its configuration and its master key again.
+    pub fn reload(&self) {
+        let server = self.server.as_ref().expect("the server runs");
+        send(server.id(), Signal::SIGHUP);
+    }
+
+    /// Replaces the master key file. Takes effect at the next start or reload.
+    pub fn write_master_key(&self, content: &str, mode: u32) {
+        let file = self.master_key_file();
+        fs::write(&file, content).expect("write the master key");
+        fs::set_permissions(&file, Permissions::from_mode(mode)).expect("set its permissions");
+        give_to_server(&file);
+    }
+
+    /// Appends lines to postgresql.conf. They take effect at the next start or reload.
+    pub fn append_settings(&self, lines: &str) {
+        let file = self.data_directory().join("postgresql.conf");
+        let mut text = fs::read_to_string(&file).expect("read postgresql.conf");
+        text.push_str(lines);
+        fs::write(&file, text).expect("write postgresql.conf");
+    }
+
+    /// The process id of the postmaster.
+    pub fn pid(&self) -> u32 {
+        self.server.as_ref().expect("the server runs").id()
+    }
+
+    /// The file that holds the master key.
+    pub fn master_key_file(&self) -> PathBuf {
+        self.directory.path().join("master.key")
+    }
+
+    /// The data directory.
+    pub fn data_directory(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// The directory of the Unix socket.
+    pub fn socket_directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Everything the server has logged.
+    pub fn log(&self) -> String {
+        let bytes = fs::read(self.log_file()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.directory.path().join("server.log")
+    }
+
+    fn initdb(&self) {
+        let output = server_command("initdb", self.directory.path())
+            .args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C"])
+            .args(["--username", SUPERUSER, "--pgdata"])
+            .arg(self.data_directory())
+            .output()
+            .expect("run initdb");
+        assert!(
+            output.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+
+    fn configure(&self, options: &Options) {
+        let mut text = format!(
+            "listen_addresses = ''\n\
+             unix_socket_directories = '{}'\n\
+             port = {PORT}\n\
+             fsync = on\n\
+             wal_level = logical\n\
+             max_connections = 100\n\
+             max_prepared_transactions = 20\n\
+             max_worker_processes = 16\n\
+             logging_collector = off\n",
+            self.directory.path().display()
+        );
+        if options.preload {
+            text.push_str("shared_preload_libraries = 'pg_ward'\n");
+        }
+        let key = match &options.master_key {
+            MasterKey::Random => Some((random_key() + "\n", 0o600)),
+            MasterKey::File { content, mode } => Some((content.clone(), *mode)),
+            MasterKey::None => None,
+        };
+        if let Some((content, mode)) = key {
+            self.write_master_key(&content, mode);
+            let file = self.master_key_file();
+            let _ = writeln!(text, "ward.master_key_file = '{}'", file.display());
+        }
+        for (name, value) in &options.settings {
+            let _ = writeln!(text, "{name} = '{}'", value.replace('\'', "''"));
+        }
+        self.append_settings(&text);
+    }
+
+    fn launch(&mut self) -> Result<(), StartFailure> {
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .expect("open the server's log");
+        let mut server = server_command("postgres", self.directory.path())
+            .arg("-D")
+            .arg(self.data_directory())
+            .env_remove("PG_WARD_MASTER_KEY")
+            .envs(self.environment.iter().cloned())
+            .stdout(log.try_clone().expect("share the log"))
+            .stderr(log)
+            .spawn()
+            .expect("start postgres");
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if server.try_wait().expect("watch the server").is_some() {
+                return Err(StartFailure { log: self.log() });
+            }
+            if self.config("postgres", SUPERUSER).connect(NoTls).is_ok() {
+                self.server = Some(server);
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                kill_family(server.id());
+                let _ = server.wait();
+                panic!("the server accepts no connections:\n{}", self.log());
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(mut server) = self.server.take() {
+            kill_family(server.id());
+            let _ = server.wait();
+        }
+        let log = self.log();
+        if thread::panicking() {
+            let start = log.len().saturating_sub(6000);
+            let tail = log.get(start..).unwrap_or(&log);
+            eprintln!("--- end of the server's log ---\n{tail}");
+        } else {
+            assert!(
+                !log.contains("was terminated by signal") && !log.contains("PANIC:"),
+                "a server process crashed:\n{log}"
+            );
+        }
+    }
+}
+
+fn give_to_server(path: &Path) {
+    if let Some((uid, gid)) = server_user() {
+        chown(path, Some(uid), Some(gid)).expect("give a file to the server's user");
+    }
+}

@@ -1,0 +1,67 @@
+//! Running PostgreSQL's programs as the right user, and ending them.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Gid, Pid, Uid, User};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+/// The user the server runs as when that is not the user who runs the tests.
+pub fn server_user() -> Option<(Uid, Gid)> {
+    if !Uid::effective().is_root() {
+        return None;
+    }
+    let user = User::from_name("postgres")
+        .expect("read the user database")
+        .expect(
+            "root runs the tests, so the server runs as user postgres, who does not exist here",
+        );
+    Some((user.uid, user.gid))
+}
+
+/// The program `name` of the staged PostgreSQL.
+pub fn program(name: &str) -> PathBuf {
+    let stage = env::var_os("WARD_STAGE")
+        .expect("WARD_STAGE names no staged PostgreSQL: run the session tests with `make test`");
+    Path::new(&stage).join("bin").join(name)
+}
+
+/// A command that runs `name` as the server's user, in `directory`.
+pub fn server_command(name: &str, directory: &Path) -> Command {
+    let mut command = Command::new(program(name));
+    command.current_dir(directory);
+    if let Some((uid, gid)) = server_user() {
+        command.uid(uid.as_raw()).gid(gid.as_raw());
+    }
+    command
+}
+
+/// Sends `signal`; a process that has just ended is not an error.
+pub fn send(pid: u32, signal: Signal) {
+    let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
+}
+
+/// Kills a postmaster and all its children at once, as a power failure would: the postmaster is
+/// stopped first, so that it cannot tell its children or restart anything.
+pub fn kill_family(postmaster: u32) {
+    send(postmaster, Signal::SIGSTOP);
+    for child in children(postmaster) {
+        send(child, Signal::SIGKILL);
+    }
+    send(postmaster, Signal::SIGKILL);
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").expect("list /proc");
+    processes
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|pid| parent_of(*pid) == Some(parent))
+        .collect()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("PPid:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
