@@ -1,12 +1,12 @@
 //! XAES-256-GCM, <https://c2sp.org/XAES-256-GCM>: AES-256-GCM under a key derived from the first
 //! half of a 24-byte nonce.
 
+use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use aes::{Aes256, Block};
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::aead::inout::InOutBuf;
-use aes_gcm::aes::cipher::{BlockCipherEncrypt, KeyInit};
-use aes_gcm::aes::{Aes256, Block};
 use aes_gcm::{Aes256Gcm, Nonce, P_MAX, Tag};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::secret::{KEY_LEN, SecretKey};
 
@@ -26,6 +26,13 @@ pub(crate) struct SealError;
 /// The message, its additional data, its nonce or the key is not the one that was sealed.
 #[derive(Debug)]
 pub(crate) struct OpenError;
+
+/// Does not compile unless the expanded keys are wiped when dropped.
+const _: () = {
+    const fn wiped_when_dropped<T: ZeroizeOnDrop>() {}
+    wiped_when_dropped::<Aes256>();
+    wiped_when_dropped::<Aes256Gcm>();
+};
 
 /// An input key with steps 1 and 2 of the specification done: `K1` is precomputed.
 pub(crate) struct Xaes {
