@@ -17,6 +17,8 @@ mod master;
 mod registry_mac;
 mod seal;
 mod secret;
+#[cfg(test)]
+mod vectors;
 mod wrap;
 mod xaes;
 

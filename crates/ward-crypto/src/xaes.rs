@@ -67,7 +67,7 @@ impl Xaes {
             half.copy_from_slice(&block);
             block.zeroize();
         }
-        MessageCipher(Box::new(Aes256Gcm::new((&*message_key).into())))
+        MessageCipher::with_key(&message_key)
     }
 }
 
@@ -77,6 +77,10 @@ impl Xaes {
 pub(crate) struct MessageCipher(Box<Aes256Gcm>);
 
 impl MessageCipher {
+    pub(crate) fn with_key(key: &[u8; KEY_LEN]) -> Self {
+        Self(Box::new(Aes256Gcm::new(key.into())))
+    }
+
     /// Writes the ciphertext of `plaintext` to `ciphertext`, of the same length, and returns the
     /// tag. The caller owes a `second_half` that this key never sees again.
     pub(crate) fn seal(
