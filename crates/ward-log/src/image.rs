@@ -44,6 +44,7 @@ pub enum Value<'a> {
 pub struct ImageWriter<'a> {
     buf: &'a mut Vec<u8>,
     start: usize,
+    flags: u8,
     /// Where the values of the open section start.
     section: Option<usize>,
     last_attnum: u16,
@@ -59,6 +60,7 @@ impl<'a> ImageWriter<'a> {
         Self {
             buf,
             start,
+            flags: 0,
             section: None,
             last_attnum: 0,
             error: None,
@@ -67,7 +69,7 @@ impl<'a> ImageWriter<'a> {
 
     /// Starts the old values.
     pub fn begin_old(&mut self) {
-        if self.flags() != 0 {
+        if self.flags != 0 {
             self.fail(FormatError::WriterOrder("old values come first and once"));
         }
         self.begin(OLD);
@@ -75,7 +77,7 @@ impl<'a> ImageWriter<'a> {
 
     /// Starts the new values.
     pub fn begin_new(&mut self) {
-        if self.flags() & NEW != 0 {
+        if self.flags & NEW != 0 {
             self.fail(FormatError::WriterOrder("new values come once"));
         }
         self.end_section();
@@ -97,6 +99,12 @@ impl<'a> ImageWriter<'a> {
         let at = self.buf.len();
         self.buf.extend_from_slice(&[0; 4]);
         render(self.buf);
+        if self.buf.len() < at + 4 {
+            self.fail(FormatError::WriterOrder(
+                "a value's renderer must only append",
+            ));
+            self.buf.resize(at + 4, 0);
+        }
         self.patch_length(at);
     }
 
@@ -121,10 +129,11 @@ impl<'a> ImageWriter<'a> {
 
     /// Ends the image and returns where in the buffer it starts.
     pub fn finish(mut self) -> Result<usize, FormatError> {
-        if self.flags() == 0 {
+        if self.flags == 0 {
             self.fail(FormatError::WriterOrder("an image holds old or new values"));
         }
         self.end_section();
+        self.buf[self.start + SALT_LEN] = self.flags;
         if self.buf.len() - self.start > MAX_IMAGE_LEN {
             self.fail(FormatError::TooLong("the image"));
         }
@@ -134,17 +143,12 @@ impl<'a> ImageWriter<'a> {
         }
     }
 
-    fn flags(&self) -> u8 {
-        self.buf[self.start + SALT_LEN]
-    }
-
     fn fail(&mut self, error: FormatError) {
         self.error.get_or_insert(error);
     }
 
     fn begin(&mut self, flag: u8) {
-        let at = self.start + SALT_LEN;
-        self.buf[at] |= flag;
+        self.flags |= flag;
         self.buf.extend_from_slice(&[0; 4]);
         self.section = Some(self.buf.len());
         self.last_attnum = 0;
@@ -159,12 +163,7 @@ impl<'a> ImageWriter<'a> {
     /// Writes at `at` how many bytes follow the four there.
     #[inline]
     fn patch_length(&mut self, at: usize) {
-        let Some(len) = self.buf.len().checked_sub(at + 4) else {
-            return self.fail(FormatError::WriterOrder(
-                "a value's renderer must only append",
-            ));
-        };
-        match encode_length(len) {
+        match encode_length(self.buf.len() - at - 4) {
             Some(len) => self.buf[at..at + 4].copy_from_slice(&len.to_be_bytes()),
             None => self.fail(FormatError::TooLong("a value of the image")),
         }

@@ -213,6 +213,13 @@ impl<S: LogSource> Verifier<'_, S> {
             self.differences.push((index, self.block_no));
         }
         self.trees.append(&mut self.source, hash, stored);
+        if self
+            .block
+            .as_ref()
+            .is_some_and(|block| block.first_leaf == index)
+        {
+            self.known.unread_incarnations += 1;
+        }
         self.next = index + 1;
         self.taint();
         self.maybe_end_block(true);

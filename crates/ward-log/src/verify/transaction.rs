@@ -24,6 +24,8 @@ pub(super) struct Known {
     pub(super) last_shape: Option<Hash>,
     /// Shapes that rows of this block name and that have not been seen yet, with the first such row.
     pub(super) awaited_shapes: Vec<(Hash, u64)>,
+    /// How many leaves that may have been incarnation leaves could not be read.
+    pub(super) unread_incarnations: u32,
     /// A leaf could not be read: a shape nobody knows may have been in it.
     pub(super) incomplete: bool,
 }
@@ -31,6 +33,19 @@ pub(super) struct Known {
 impl Known {
     pub(super) fn add_shape(&mut self, id: Hash) {
         self.shapes.insert(id);
+    }
+
+    /// Whether the log has this incarnation, or may have it in a leaf that could not be read.
+    fn has_incarnation(&mut self, incarnation: &[u8; 16]) -> bool {
+        if self.incarnations.contains(incarnation) {
+            return true;
+        }
+        let unread = self.unread_incarnations > 0;
+        if unread {
+            self.unread_incarnations -= 1;
+            self.incarnations.push(*incarnation);
+        }
+        unread
     }
 
     #[inline]
@@ -141,7 +156,7 @@ impl Transaction {
         known.use_shape(&row.shape, entry);
     }
 
-    fn trailer(&mut self, entry: u64, trailer: &TrailerLeaf, known: &Known) {
+    fn trailer(&mut self, entry: u64, trailer: &TrailerLeaf, known: &mut Known) {
         self.closed = true;
         if trailer.chain != self.chain.digest() {
             self.fail(
@@ -150,7 +165,7 @@ impl Transaction {
                 "the transaction's entries are not those its trailer was made over",
             );
         }
-        if !known.incarnations.contains(&trailer.incarnation) {
+        if !known.has_incarnation(&trailer.incarnation) {
             self.fail(
                 ViolationType::IncarnationUnknown,
                 entry,

@@ -1,0 +1,231 @@
+//! How many leaves a second one core encodes and verifies: `cargo run --release -p ward-log --example speed`.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::hint::black_box;
+use std::time::Instant;
+
+use ward_log::{
+    AuditMac, BlockInfo, ContextLeaf, ContextSource, Hash, ImageWriter, IncarnationLeaf, LogSource,
+    Operation, Options, RecordSpan, RecordWriter, RowLeaf, SealLeaf, Shape, ShapeLeaf, Snapshot,
+    TrailerLeaf, TransactionChain, Tree, Verifier, leaf_hash, push_record,
+};
+
+const TRANSACTIONS: u64 = 20_000;
+const KEY: [u8; 32] = [7; 32];
+
+#[derive(Default)]
+struct Log {
+    bytes: Vec<u8>,
+    spans: Vec<RecordSpan>,
+    tiles: BTreeMap<(u8, u64), Vec<Hash>>,
+    blocks: Vec<BlockInfo>,
+}
+
+impl LogSource for &Log {
+    fn tile(&mut self, level: u8, index: u64) -> Option<Vec<Hash>> {
+        self.tiles.get(&(level, index)).cloned()
+    }
+    fn block(&mut self, block_no: u64) -> Option<BlockInfo> {
+        self.blocks.get(block_no as usize).cloned()
+    }
+}
+
+impl Log {
+    /// A leaf without image.
+    fn leaf(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<Hash, Box<dyn Error>> {
+        let record = RecordWriter::begin(&mut self.bytes);
+        encode(&mut self.bytes);
+        let span = record.finish(&mut self.bytes)?;
+        let hash = leaf_hash(&self.bytes[span.leaf.clone()]);
+        self.spans.push(span);
+        Ok(hash)
+    }
+}
+
+/// What a writer does for each row: the image, its commitment, the leaf, its hash, the chain.
+fn row(log: &mut Log, leaf: &RowLeaf<'_>, salt: u64) -> Result<Hash, Box<dyn Error>> {
+    let mut salts = [0; 16];
+    salts[..8].copy_from_slice(&salt.to_be_bytes());
+    let record = RecordWriter::begin(&mut log.bytes);
+    leaf.encode(&mut log.bytes);
+    let record = record.begin_image(&mut log.bytes)?;
+    let mut image = ImageWriter::new(&mut log.bytes, &salts);
+    image.begin_new();
+    image.value(1, leaf.record_id.unwrap_or_default().as_bytes());
+    image.value(2, b"17");
+    image.value(3, b"-4711");
+    image.value(4, b"a filler of forty bytes, more or less.  ");
+    image.finish()?;
+    let span = record.finish_row(&mut log.bytes)?;
+    let hash = leaf_hash(&log.bytes[span.leaf.clone()]);
+    log.spans.push(span);
+    Ok(hash)
+}
+
+fn transaction(
+    log: &mut Log,
+    xid: u64,
+    rows: u32,
+    shape: &[u8],
+    mac: &AuditMac,
+) -> Result<(), Box<dyn Error>> {
+    let mut chain = TransactionChain::new();
+    if xid == 1 {
+        let leaf = ShapeLeaf {
+            xid,
+            position: 0,
+            content: shape,
+        };
+        chain.push(&log.leaf(|out| leaf.encode(out))?);
+    }
+    let start = chain.count();
+    let context = ContextLeaf {
+        xid,
+        position: start,
+        occurred_at: 0,
+        source: ContextSource::Trusted,
+        tenant_id: Some("3f2504e0-4f89-11d3-9a0c-0305e82c3301"),
+        user_id: Some("3f2504e0-4f89-11d3-9a0c-0305e82c3302"),
+        session_id: None,
+        service_name: None,
+        client_ip: Some("192.0.2.1"),
+        user_agent: None,
+        authenticated_role: Some("app"),
+        session_role: Some("app"),
+        current_role: Some("app"),
+        application_name: Some("pgbench"),
+    };
+    chain.push(&log.leaf(|out| context.encode(out))?);
+    let id = Shape::shape_id(shape);
+    for n in 0..rows {
+        let record_id = xid.to_string();
+        let leaf = RowLeaf {
+            operation: Operation::Insert,
+            xid,
+            position: chain.count(),
+            context_back: chain.count() - start,
+            occurred_at: 1,
+            shape: id,
+            image_commit: [0; 32],
+            record_id: Some(&record_id),
+        };
+        chain.push(&row(log, &leaf, xid * 1000 + u64::from(n))?);
+    }
+    let trailer = TrailerLeaf::close(xid, &chain, [9; 16], *b"auditkey", mac);
+    log.leaf(|out| trailer.encode(out))?;
+    Ok(())
+}
+
+fn build(rows: u32) -> Result<Log, Box<dyn Error>> {
+    let shape = Shape {
+        relation_oid: 1,
+        schema: "public".into(),
+        table: "accounts".into(),
+        columns: Vec::new(),
+    }
+    .encode_content()?;
+    let mac = AuditMac::new(&KEY);
+    let mut log = Log::default();
+    let mut tree = Tree::new();
+    let (root, incarnation) = (tree.root(), [9; 16]);
+    log.leaf(|out| {
+        IncarnationLeaf {
+            incarnation,
+            system_identifier: 1,
+            database_oid: 1,
+            timeline: 1,
+            previous_size: 0,
+            previous_root: root,
+            reason: "created",
+            at: 0,
+        }
+        .encode(out);
+    })?;
+    let start = Instant::now();
+    for xid in 1..=TRANSACTIONS {
+        transaction(&mut log, xid, rows, &shape, &mac)?;
+    }
+    report("encode, commit, hash, chain", log.spans.len(), start);
+    let start = Instant::now();
+    for span in &log.spans {
+        tree.append(leaf_hash(&log.bytes[span.leaf.clone()]));
+    }
+    let snapshot = Snapshot {
+        xmin: TRANSACTIONS + 1,
+        xmax: TRANSACTIONS + 1,
+        xip: Vec::new(),
+    };
+    let seal = SealLeaf {
+        block_no: 0,
+        first_leaf: 0,
+        previous_size: 0,
+        previous_root: root,
+        snapshot_before: Snapshot::default(),
+        snapshot_after: snapshot.clone(),
+        sealed_at: 0,
+    };
+    tree.append(log.leaf(|out| seal.encode(out))?);
+    log.tiles = tree
+        .take_dirty()
+        .into_iter()
+        .map(|t| ((t.level, t.index), t.hashes))
+        .collect();
+    report("hash and append to the tree", log.spans.len(), start);
+    let mut encoded = Vec::new();
+    snapshot.encode(&mut encoded);
+    log.blocks.push(BlockInfo {
+        block_no: 0,
+        first_leaf: 0,
+        tree_size: tree.size(),
+        root: tree.root(),
+        snapshot: encoded,
+        sealed_at: 0,
+    });
+    Ok(log)
+}
+
+fn report(what: &str, leaves: usize, start: Instant) {
+    let seconds = start.elapsed().as_secs_f64();
+    println!(
+        "  {what:<30} {:>10.0} leaves/s  {:>6.3} us/leaf",
+        leaves as f64 / seconds,
+        seconds * 1e6 / leaves as f64
+    );
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    for rows in [1, 3, 100] {
+        println!("{rows} rows a transaction");
+        let log = build(rows)?;
+        for _ in 0..3 {
+            let mut violations = 0;
+            let mut count = |_| violations += 1;
+            let options = Options {
+                audit_keys: vec![(*b"auditkey", KEY)],
+                ..Options::default()
+            };
+            let start = Instant::now();
+            let mut verifier = Verifier::new(&log, options, &mut count);
+            for (index, span) in log.spans.iter().enumerate() {
+                let image = span.image.clone().map(|image| &log.bytes[image]);
+                verifier.leaf(index as u64, &log.bytes[span.leaf.clone()], image);
+            }
+            let summary = verifier.finish(log.spans.len() as u64);
+            report("verify", log.spans.len(), start);
+            if summary.violations != 0 || violations != 0 {
+                return Err("the log does not verify".into());
+            }
+        }
+        // the same record as one copy, for comparison with writing in place
+        let start = Instant::now();
+        let mut out = Vec::with_capacity(log.bytes.len());
+        for span in &log.spans {
+            let image = span.image.clone().map(|image| &log.bytes[image]);
+            push_record(&mut out, &log.bytes[span.leaf.clone()], image)?;
+        }
+        black_box(&out);
+        report("copy records", log.spans.len(), start);
+    }
+    Ok(())
+}

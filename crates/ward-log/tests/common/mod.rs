@@ -1,0 +1,395 @@
+//! An honest log in memory, and the means to tamper with it.
+#![allow(dead_code)]
+
+use std::collections::BTreeMap;
+
+use ward_log::{
+    AuditMac, BlockInfo, Column, ColumnKind, ContextLeaf, ContextSource, Hash, ImageWriter,
+    IncarnationLeaf, Leaf, LogSource, Operation, Options, RowLeaf, SealLeaf, Shape, ShapeLeaf,
+    Snapshot, Summary, TrailerLeaf, TransactionChain, Tree, Verifier, Violation, ViolationKind,
+    ViolationLeaf, empty_root, image_commitment, leaf_hash,
+};
+
+pub const KEY_ID: [u8; 8] = *b"auditkey";
+pub const KEY: [u8; 32] = [7; 32];
+pub const INCARNATION: [u8; 16] = [9; 16];
+
+#[derive(Debug, Clone, PartialEq)]
+pub struct Entry {
+    pub index: u64,
+    pub leaf: Vec<u8>,
+    pub image: Option<Vec<u8>>,
+}
+
+/// A log as it is stored.
+#[derive(Debug, Clone, Default)]
+pub struct Log {
+    pub entries: Vec<Entry>,
+    pub tiles: BTreeMap<(u8, u64), Vec<Hash>>,
+    pub blocks: BTreeMap<u64, BlockInfo>,
+}
+
+pub struct Stored<'a>(pub &'a Log);
+
+impl LogSource for Stored<'_> {
+    fn tile(&mut self, level: u8, index: u64) -> Option<Vec<Hash>> {
+        self.0.tiles.get(&(level, index)).cloned()
+    }
+    fn block(&mut self, block_no: u64) -> Option<BlockInfo> {
+        self.0.blocks.get(&block_no).cloned()
+    }
+}
+
+pub fn options() -> Options {
+    Options {
+        audit_keys: vec![(KEY_ID, KEY)],
+        ..Options::default()
+    }
+}
+
+impl Log {
+    pub fn verify_with(&self, options: Options) -> (Summary, Vec<Violation>) {
+        let mut found = Vec::new();
+        let mut report = |violation| found.push(violation);
+        let mut verifier = Verifier::new(Stored(self), options, &mut report);
+        for entry in &self.entries {
+            verifier.leaf(entry.index, &entry.leaf, entry.image.as_deref());
+        }
+        let size = self.blocks.values().next_back().map_or(0, |b| b.tree_size);
+        let summary = verifier.finish(size);
+        (summary, found)
+    }
+
+    /// What verification finds: kind, block, entry.
+    pub fn found(&self) -> Vec<(&'static str, Option<u64>, Option<u64>)> {
+        self.verify_with(options())
+            .1
+            .iter()
+            .map(|v| (v.kind.as_str(), v.block, v.entry))
+            .collect()
+    }
+
+    pub fn leaf(&self, index: u64) -> Leaf<'_> {
+        Leaf::parse(&self.entries[index as usize].leaf).unwrap()
+    }
+
+    pub fn size(&self) -> u64 {
+        self.entries.len() as u64
+    }
+
+    /// What a superuser without the audit key can do: number the entries anew, and make seal leaves, tiles and
+    /// block rows that fit them.
+    pub fn rebuild(&mut self) {
+        let mut tree = Tree::new();
+        let old_blocks = std::mem::take(&mut self.blocks);
+        self.tiles.clear();
+        let mut first_leaf = 0;
+        let mut root = empty_root();
+        for (at, entry) in self.entries.iter_mut().enumerate() {
+            entry.index = at as u64;
+            let seal = match Leaf::parse(&entry.leaf) {
+                Ok(Leaf::Seal(seal)) => Some(seal),
+                _ => None,
+            };
+            if let Some(mut seal) = seal.clone() {
+                seal.first_leaf = first_leaf;
+                seal.previous_size = first_leaf;
+                seal.previous_root = root;
+                entry.leaf.clear();
+                seal.encode(&mut entry.leaf);
+            }
+            tree.append(leaf_hash(&entry.leaf));
+            if let Some(seal) = seal {
+                root = tree.root();
+                let block = BlockInfo {
+                    first_leaf,
+                    tree_size: tree.size(),
+                    root,
+                    ..old_blocks[&seal.block_no].clone()
+                };
+                self.blocks.insert(seal.block_no, block);
+                first_leaf = tree.size();
+            }
+        }
+        for tile in tree.take_dirty() {
+            self.tiles.insert((tile.level, tile.index), tile.hashes);
+        }
+    }
+
+    pub fn position_of(&self, wanted: impl Fn(&Leaf<'_>) -> bool) -> u64 {
+        let at = self
+            .entries
+            .iter()
+            .position(|e| wanted(&Leaf::parse(&e.leaf).unwrap()));
+        at.unwrap() as u64
+    }
+}
+
+/// One row to write: operation, record id, old and new value.
+pub type RowSpec = (Operation, String, Option<String>, Option<String>);
+
+/// Writes an honest log.
+pub struct Builder {
+    pub log: Log,
+    tree: Tree,
+    snapshot: Snapshot,
+    shape_sent: bool,
+    pending: Vec<(u64, Vec<(Vec<u8>, Option<Vec<u8>>)>)>,
+    salt: u64,
+}
+
+pub fn shape() -> Shape {
+    Shape {
+        relation_oid: 16_400,
+        schema: "public".into(),
+        table: "accounts".into(),
+        columns: vec![
+            Column {
+                attnum: 1,
+                name: "id".into(),
+                type_name: "integer".into(),
+                kind: ColumnKind::Number,
+                record_id: true,
+                redacted: false,
+                excluded: false,
+            },
+            Column {
+                attnum: 2,
+                name: "note".into(),
+                type_name: "text".into(),
+                kind: ColumnKind::Text,
+                record_id: false,
+                redacted: false,
+                excluded: false,
+            },
+        ],
+    }
+}
+
+impl Builder {
+    pub fn new() -> Self {
+        Self {
+            log: Log::default(),
+            tree: Tree::new(),
+            snapshot: Snapshot::default(),
+            shape_sent: false,
+            pending: Vec::new(),
+            salt: 0,
+        }
+    }
+
+    fn row_image(&mut self, row: &RowSpec) -> Option<Vec<u8>> {
+        if row.0 == Operation::Truncate {
+            return None;
+        }
+        self.salt += 1;
+        let mut salt = [0; 16];
+        salt[..8].copy_from_slice(&self.salt.to_be_bytes());
+        let mut image = Vec::new();
+        let mut writer = ImageWriter::new(&mut image, &salt);
+        let side = |writer: &mut ImageWriter<'_>, value: &Option<String>| {
+            writer.value(1, row.1.as_bytes());
+            match value {
+                Some(text) => writer.value(2, text.as_bytes()),
+                None => writer.null(2),
+            }
+        };
+        if row.0 != Operation::Insert {
+            writer.begin_old();
+            side(&mut writer, &row.2);
+        }
+        if row.0 != Operation::Delete {
+            writer.begin_new();
+            side(&mut writer, &row.3);
+        }
+        writer.finish().unwrap();
+        Some(image)
+    }
+
+    /// A transaction, to be sealed with the next block.
+    pub fn transaction(&mut self, xid: u64, rows: &[RowSpec]) {
+        self.transaction_with(xid, rows, |leaf| leaf);
+    }
+
+    pub fn transaction_with(
+        &mut self,
+        xid: u64,
+        rows: &[RowSpec],
+        mut change: impl FnMut(RowLeaf<'_>) -> RowLeaf<'_>,
+    ) {
+        let content = shape().encode_content().unwrap();
+        let mut chain = TransactionChain::new();
+        let mut leaves = Vec::new();
+        let mut push = |chain: &mut TransactionChain, leaf: Vec<u8>, image| {
+            chain.push(&leaf_hash(&leaf));
+            leaves.push((leaf, image));
+        };
+        if !self.shape_sent {
+            self.shape_sent = true;
+            let mut leaf = Vec::new();
+            ShapeLeaf {
+                xid,
+                position: chain.count(),
+                content: &content,
+            }
+            .encode(&mut leaf);
+            push(&mut chain, leaf, None);
+        }
+        let context = chain.count();
+        let mut leaf = Vec::new();
+        self.context(xid, context).encode(&mut leaf);
+        push(&mut chain, leaf, None);
+        for row in rows {
+            let image = self.row_image(row);
+            let mut leaf = Vec::new();
+            change(RowLeaf {
+                operation: row.0,
+                xid,
+                position: chain.count(),
+                context_back: chain.count() - context,
+                occurred_at: 1_000_000,
+                shape: Shape::shape_id(&content),
+                image_commit: image.as_deref().map_or([0; 32], image_commitment),
+                record_id: Some(&row.1),
+            })
+            .encode(&mut leaf);
+            push(&mut chain, leaf, image);
+        }
+        let mut leaf = Vec::new();
+        TrailerLeaf::close(xid, &chain, INCARNATION, KEY_ID, &AuditMac::new(&KEY))
+            .encode(&mut leaf);
+        push(&mut chain, leaf, None);
+        self.pending.push((xid, leaves));
+    }
+
+    fn context(&self, xid: u64, position: u32) -> ContextLeaf<'static> {
+        ContextLeaf {
+            xid,
+            position,
+            occurred_at: 999_999,
+            source: ContextSource::Trusted,
+            tenant_id: Some("t1"),
+            user_id: None,
+            session_id: None,
+            service_name: Some(""),
+            client_ip: Some("192.0.2.1"),
+            user_agent: None,
+            authenticated_role: Some("app"),
+            session_role: Some("app"),
+            current_role: Some("app"),
+            application_name: Some("psql"),
+        }
+    }
+
+    /// A transaction that the sealer finds fault with: without its trailer, and the violation leaf after it.
+    pub fn faulty_transaction(&mut self, xid: u64, rows: &[RowSpec]) {
+        self.transaction(xid, rows);
+        let leaves = &mut self.pending.last_mut().unwrap().1;
+        leaves.pop();
+        let mut leaf = Vec::new();
+        ViolationLeaf {
+            xid,
+            kind: ViolationKind::TrailerMissing,
+            detail: "the journal holds no trailer",
+            at: 3,
+        }
+        .encode(&mut leaf);
+        leaves.push((leaf, None));
+    }
+
+    fn append(&mut self, leaf: Vec<u8>, image: Option<Vec<u8>>) {
+        self.tree.append(leaf_hash(&leaf));
+        self.log.entries.push(Entry {
+            index: self.log.size(),
+            leaf,
+            image,
+        });
+    }
+
+    /// Seals what is visible in the snapshot.
+    pub fn seal(&mut self, snapshot_after: Snapshot) {
+        let block_no = self.log.blocks.len() as u64;
+        let (previous_size, previous_root) = (self.tree.size(), self.tree.root());
+        if block_no == 0 {
+            let mut leaf = Vec::new();
+            IncarnationLeaf {
+                incarnation: INCARNATION,
+                system_identifier: 1,
+                database_oid: 5,
+                timeline: 1,
+                previous_size,
+                previous_root,
+                reason: "created",
+                at: 1,
+            }
+            .encode(&mut leaf);
+            self.append(leaf, None);
+        }
+        let pending = std::mem::take(&mut self.pending);
+        let (mut ready, later): (Vec<_>, Vec<_>) = pending
+            .into_iter()
+            .partition(|(xid, _)| snapshot_after.visible(*xid));
+        self.pending = later;
+        ready.sort_by_key(|(xid, _)| *xid);
+        for (leaf, image) in ready.into_iter().flat_map(|(_, leaves)| leaves) {
+            self.append(leaf, image);
+        }
+        let sealed_at = 5_000_000 + block_no as i64;
+        let mut leaf = Vec::new();
+        SealLeaf {
+            block_no,
+            first_leaf: previous_size,
+            previous_size,
+            previous_root,
+            snapshot_before: std::mem::replace(&mut self.snapshot, snapshot_after.clone()),
+            snapshot_after: snapshot_after.clone(),
+            sealed_at,
+        }
+        .encode(&mut leaf);
+        self.append(leaf, None);
+        let mut snapshot = Vec::new();
+        snapshot_after.encode(&mut snapshot);
+        let block = BlockInfo {
+            block_no,
+            first_leaf: previous_size,
+            tree_size: self.tree.size(),
+            root: self.tree.root(),
+            snapshot,
+            sealed_at,
+        };
+        self.log.blocks.insert(block_no, block);
+        for tile in self.tree.take_dirty() {
+            self.log.tiles.insert((tile.level, tile.index), tile.hashes);
+        }
+    }
+}
+
+pub fn seen(below: u64) -> Snapshot {
+    Snapshot {
+        xmin: below,
+        xmax: below,
+        xip: Vec::new(),
+    }
+}
+
+pub fn insert(id: u64) -> RowSpec {
+    let text = format!("note {id}");
+    (Operation::Insert, id.to_string(), None, Some(text))
+}
+
+/// Three blocks of three transactions of three rows. Block 0 has leaves 0 to 17, block 1 has 18 to 33, block 2 34
+/// to 49; each transaction is context, rows, trailer; leaf 0 is the incarnation, leaf 1 the shape.
+pub fn small_log() -> Log {
+    let mut builder = Builder::new();
+    for block in 0..3 {
+        for transaction in 0..3 {
+            let xid = 100 + block * 10 + transaction;
+            builder.transaction(
+                xid,
+                &[insert(xid * 10), insert(xid * 10 + 1), insert(xid * 10 + 2)],
+            );
+        }
+        builder.seal(seen(110 + block * 10));
+    }
+    builder.log
+}
