@@ -9,8 +9,8 @@ use crate::pg::relation::{self, Described};
 use crate::pg::trigger::Firing;
 use crate::pg::xact::{self, Hooks};
 use crate::pg::{process, shared, who};
-use crate::{context, keys};
-use crate::keys::Purpose;
+use crate::context::{self, Source};
+use crate::keys::{self, Purpose};
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -171,7 +171,9 @@ impl State {
                 xid,
                 position,
                 occurred_at: process::transaction_start_micros(),
-                source: context.map_or(ContextSource::None, |_| ContextSource::Trusted),
+                source: context.map_or(ContextSource::None, |context| match context.source {
+                    Source::Trusted => ContextSource::Trusted,
+                }),
                 tenant_id: context.and_then(|c| c.tenant.as_deref()),
                 user_id: context.and_then(|c| c.user_id.as_deref()),
                 session_id: context.and_then(|c| c.session_id.as_deref()),

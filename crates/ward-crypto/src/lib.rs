@@ -17,11 +17,8 @@ mod master;
 mod registry_mac;
 mod seal;
 mod secret;
-<<<<<<< HEAD
-=======
 #[cfg(test)]
 mod vectors;
->>>>>>> 2daa169704d1e6863ed097453d9fd7ec086aa925
 mod wrap;
 mod xaes;
 

@@ -1,21 +1,12 @@
 //! XAES-256-GCM, <https://c2sp.org/XAES-256-GCM>: AES-256-GCM under a key derived from the first
 //! half of a 24-byte nonce.
 
-<<<<<<< HEAD
-use aes_gcm::aead::AeadInOut;
-use aes_gcm::aead::inout::InOutBuf;
-use aes_gcm::aes::cipher::{BlockCipherEncrypt, KeyInit};
-use aes_gcm::aes::{Aes256, Block};
-use aes_gcm::{Aes256Gcm, Nonce, P_MAX, Tag};
-use zeroize::{Zeroize, Zeroizing};
-=======
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use aes::{Aes256, Block};
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::aead::inout::InOutBuf;
 use aes_gcm::{Aes256Gcm, Nonce, P_MAX, Tag};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
->>>>>>> 2daa169704d1e6863ed097453d9fd7ec086aa925
 
 use crate::secret::{KEY_LEN, SecretKey};
 
@@ -36,8 +27,6 @@ pub(crate) struct SealError;
 #[derive(Debug)]
 pub(crate) struct OpenError;
 
-<<<<<<< HEAD
-=======
 /// Does not compile unless the expanded keys are wiped when dropped.
 const _: () = {
     const fn wiped_when_dropped<T: ZeroizeOnDrop>() {}
@@ -45,7 +34,6 @@ const _: () = {
     wiped_when_dropped::<Aes256Gcm>();
 };
 
->>>>>>> 2daa169704d1e6863ed097453d9fd7ec086aa925
 /// An input key with steps 1 and 2 of the specification done: `K1` is precomputed.
 pub(crate) struct Xaes {
     aes: Aes256,
@@ -79,11 +67,7 @@ impl Xaes {
             half.copy_from_slice(&block);
             block.zeroize();
         }
-<<<<<<< HEAD
-        MessageCipher(Box::new(Aes256Gcm::new((&*message_key).into())))
-=======
         MessageCipher::with_key(&message_key)
->>>>>>> 2daa169704d1e6863ed097453d9fd7ec086aa925
     }
 }
 
@@ -93,13 +77,10 @@ impl Xaes {
 pub(crate) struct MessageCipher(Box<Aes256Gcm>);
 
 impl MessageCipher {
-<<<<<<< HEAD
-=======
     pub(crate) fn with_key(key: &[u8; KEY_LEN]) -> Self {
         Self(Box::new(Aes256Gcm::new(key.into())))
     }
 
->>>>>>> 2daa169704d1e6863ed097453d9fd7ec086aa925
     /// Writes the ciphertext of `plaintext` to `ciphertext`, of the same length, and returns the
     /// tag. The caller owes a `second_half` that this key never sees again.
     pub(crate) fn seal(
