@@ -3,6 +3,8 @@
 mod common;
 
 use common::{Builder, RowSpec, Stored, insert, options, seen};
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use ward_log::{Leaf, Operation, Options, Snapshot, Verifier};
@@ -28,7 +30,12 @@ fn row(rng: &mut TestRng) -> RowSpec {
 }
 
 /// 10,000 transactions that start and end in any order, sealed in 300 blocks; some stay open across many.
-fn random_log() -> common::Log {
+fn random_log() -> &'static common::Log {
+    static LOG: LazyLock<common::Log> = LazyLock::new(make_random_log);
+    &LOG
+}
+
+fn make_random_log() -> common::Log {
     let mut rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[42; 32]);
     let mut builder = Builder::new();
     let mut open: Vec<u64> = Vec::new();
@@ -84,10 +91,10 @@ fn ten_thousand_transactions() {
 fn from_any_block_on() {
     let log = random_log();
     let shape = ward_log::Shape::shape_id(&common::shape().encode_content().unwrap());
-    for start in (0..log.blocks.len() as u64).step_by(60) {
+    for start in (0..log.blocks.len() as u64).step_by(90) {
         let mut found = Vec::new();
         let mut report = |violation| found.push(violation);
-        let mut verifier = Verifier::new(Stored(&log), options(), &mut report);
+        let mut verifier = Verifier::new(Stored(log), options(), &mut report);
         let first = verifier.start_at(start, [shape], vec![common::INCARNATION]);
         for entry in &log.entries[first as usize..] {
             verifier.leaf(entry.index, &entry.leaf, entry.image.as_deref());
@@ -102,7 +109,7 @@ fn from_any_block_on() {
 #[test]
 fn one_edit_anywhere_is_one_violation_at_its_place() {
     let log = random_log();
-    let mut runner = TestRunner::new(Config::with_cases(12));
+    let mut runner = TestRunner::new(Config::with_cases(6));
     let any = (0..log.size(), any::<prop::sample::Index>());
     runner
         .run(&any, |(at, bit)| {

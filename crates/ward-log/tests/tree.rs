@@ -122,7 +122,7 @@ fn a_wrong_right_edge_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(12))]
+    #![proptest_config(ProptestConfig::with_cases(6))]
     #[test]
     fn any_size_stored_in_any_steps(size in 0u64..70_000, step in 1u64..9000) {
         let leaves = leaves(size);

@@ -125,8 +125,29 @@ impl Log {
     }
 }
 
+/// Rewrites row leaf `at`.
+pub fn edit_row(log: &mut Log, at: u64, edit: impl FnOnce(&mut ward_log::RowLeaf<'_>)) {
+    let bytes = log.entries[at as usize].leaf.clone();
+    let Leaf::Row(mut row) = Leaf::parse(&bytes).unwrap() else {
+        panic!("leaf {at} is not a row")
+    };
+    edit(&mut row);
+    log.entries[at as usize].leaf.clear();
+    row.encode(&mut log.entries[at as usize].leaf);
+}
+
+/// The one thing that is found.
+pub fn one(kind: &'static str, block: u64, entry: u64) -> Found {
+    vec![(kind, Some(block), Some(entry))]
+}
+
+/// Kind, block and entry of what is found.
+pub type Found = Vec<(&'static str, Option<u64>, Option<u64>)>;
+
 /// One row to write: operation, record id, old and new value.
 pub type RowSpec = (Operation, String, Option<String>, Option<String>);
+
+type LeafAndImage = (Vec<u8>, Option<Vec<u8>>);
 
 /// Writes an honest log.
 pub struct Builder {
@@ -134,7 +155,7 @@ pub struct Builder {
     tree: Tree,
     snapshot: Snapshot,
     shape_sent: bool,
-    pending: Vec<(u64, Vec<(Vec<u8>, Option<Vec<u8>>)>)>,
+    pending: Vec<(u64, Vec<LeafAndImage>)>,
     salt: u64,
 }
 

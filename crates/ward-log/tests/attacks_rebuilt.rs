@@ -1,0 +1,259 @@
+//! Attacks by one who rebuilds tree, tiles, seal leaves and block rows to fit, and lacks only the audit key.
+
+mod common;
+
+use common::{Builder, INCARNATION, KEY_ID, Log, edit_row, insert, one, options, seen, small_log};
+use ward_log::{
+    AuditMac, Leaf, Operation, SealLeaf, Snapshot, TrailerLeaf, TransactionChain, leaf_hash,
+};
+
+/// Makes the trailer at `at` fit the leaves from `first` on, with some key.
+fn resign(log: &mut Log, first: u64, at: u64, key_id: [u8; 8], key: &[u8; 32]) {
+    let mut chain = TransactionChain::new();
+    for entry in &log.entries[first as usize..at as usize] {
+        chain.push(&leaf_hash(&entry.leaf));
+    }
+    let (xid, _) = log.leaf(first).place().unwrap();
+    let trailer = TrailerLeaf::close(xid, &chain, INCARNATION, key_id, &AuditMac::new(key));
+    log.entries[at as usize].leaf.clear();
+    trailer.encode(&mut log.entries[at as usize].leaf);
+}
+
+#[test]
+fn rebuilt_untouched() {
+    let mut log = small_log();
+    log.rebuild();
+    assert_eq!(log.entries, small_log().entries);
+    assert_eq!(log.found(), vec![]);
+}
+
+#[test]
+fn rebuilt_with_an_edited_row() {
+    let mut log = small_log();
+    edit_row(&mut log, 20, |row| row.operation = Operation::Delete);
+    log.rebuild();
+    assert_eq!(log.found(), one("chain_broken", 1, 22));
+}
+
+#[test]
+fn rebuilt_with_an_edited_row_and_its_chain() {
+    let mut log = small_log();
+    edit_row(&mut log, 20, |row| row.record_id = Some("1"));
+    resign(&mut log, 18, 22, KEY_ID, &[8; 32]);
+    log.rebuild();
+    assert_eq!(log.found(), one("trailer_forged", 1, 22));
+}
+
+#[test]
+fn rebuilt_with_another_audit_key() {
+    let mut log = small_log();
+    edit_row(&mut log, 20, |row| row.record_id = Some("1"));
+    resign(&mut log, 18, 22, *b"otherkey", &[8; 32]);
+    log.rebuild();
+    assert_eq!(log.found(), one("trailer_forged", 1, 22));
+    // a retired key's material is gone, so its MAC says nothing
+    let mut retired = options();
+    retired.retired_key_ids.push(*b"otherkey");
+    assert_eq!(log.verify_with(retired).1, vec![]);
+}
+
+#[test]
+fn rebuilt_without_a_row() {
+    let mut log = small_log();
+    log.entries.remove(20);
+    log.rebuild();
+    assert_eq!(log.found(), one("chain_broken", 1, 20));
+}
+
+#[test]
+fn rebuilt_without_a_trailer() {
+    let mut log = small_log();
+    log.entries.remove(22);
+    log.rebuild();
+    assert_eq!(log.found(), one("trailer_missing", 1, 21));
+}
+
+#[test]
+fn rebuilt_with_an_inserted_row() {
+    let mut log = small_log();
+    let extra = log.entries[20].clone();
+    log.entries.insert(21, extra);
+    log.rebuild();
+    assert_eq!(log.found(), one("chain_broken", 1, 21));
+}
+
+#[test]
+fn rebuilt_with_a_row_after_the_trailer() {
+    let mut log = small_log();
+    let mut extra = log.entries[21].clone();
+    let Leaf::Row(mut row) = Leaf::parse(&log.entries[21].leaf).unwrap() else {
+        panic!()
+    };
+    row.position = 5;
+    row.context_back = 5;
+    extra.leaf.clear();
+    row.encode(&mut extra.leaf);
+    log.entries.insert(23, extra);
+    log.rebuild();
+    assert_eq!(log.found(), one("trailer_missing", 1, 23));
+}
+
+#[test]
+fn rebuilt_with_two_rows_swapped() {
+    let mut log = small_log();
+    log.entries.swap(19, 20);
+    log.rebuild();
+    assert_eq!(log.found(), one("chain_broken", 1, 19));
+}
+
+#[test]
+fn rebuilt_with_a_row_moved_to_another_transaction() {
+    let mut log = small_log();
+    let moved = log.entries.remove(20);
+    log.entries.insert(24, moved);
+    log.rebuild();
+    let found = log.found();
+    // where it left, where it went, and the transaction it tears in two
+    assert_eq!(found.first(), Some(&("chain_broken", Some(1), Some(20))));
+    assert!(
+        found
+            .iter()
+            .any(|f| (f.0, f.2) == ("order_broken", Some(24)))
+    );
+}
+
+#[test]
+fn rebuilt_with_a_row_claimed_by_another_transaction() {
+    let mut log = small_log();
+    edit_row(&mut log, 21, |row| row.xid = 111);
+    log.rebuild();
+    let found = log.found();
+    assert_eq!(found.first(), Some(&("trailer_missing", Some(1), Some(20))));
+}
+
+#[test]
+fn rebuilt_without_a_whole_transaction_needs_a_checkpoint() {
+    let mut log = small_log();
+    let honest = log.blocks[&2].clone();
+    log.entries.drain(23..28);
+    log.rebuild();
+    assert_eq!(log.found(), vec![]);
+    let mut with_checkpoint = options();
+    with_checkpoint.heads = vec![(honest.tree_size, honest.root)];
+    let (_, found) = log.verify_with(with_checkpoint.clone());
+    assert_eq!(found[0].kind.as_str(), "checkpoint_mismatch");
+    assert_eq!(small_log().verify_with(with_checkpoint).1, vec![]);
+}
+
+#[test]
+fn checkpoint_of_another_root() {
+    let mut wrong = options();
+    wrong.heads = vec![(34, [1; 32])];
+    let (_, found) = small_log().verify_with(wrong);
+    let found: Vec<_> = found.iter().map(|v| (v.kind.as_str(), v.block)).collect();
+    assert_eq!(found, vec![("checkpoint_mismatch", Some(1))]);
+}
+
+#[test]
+fn rebuilt_with_a_transaction_in_a_later_block() {
+    let mut log = small_log();
+    let moved: Vec<_> = log.entries.drain(28..33).collect();
+    log.entries.splice(29..29, moved);
+    log.rebuild();
+    assert_eq!(log.found(), one("snapshot_mismatch", 2, 29));
+}
+
+#[test]
+fn rebuilt_with_transactions_in_another_order() {
+    let mut log = small_log();
+    let moved: Vec<_> = log.entries.drain(18..23).collect();
+    log.entries.splice(23..23, moved);
+    log.rebuild();
+    assert_eq!(log.found(), one("order_broken", 1, 23));
+}
+
+#[test]
+fn rebuilt_without_the_shape() {
+    let mut log = small_log();
+    log.entries.drain(0..7);
+    log.rebuild();
+    let found = log.found();
+    assert_eq!(found[0], ("order_broken", Some(0), Some(0)));
+    assert!(
+        found
+            .iter()
+            .any(|f| (f.0, f.2) == ("shape_unknown", Some(1)))
+    );
+    let shapes = found.iter().filter(|f| f.0 == "shape_unknown").count();
+    assert_eq!(shapes, 1);
+}
+
+#[test]
+fn rebuilt_with_a_foreign_incarnation() {
+    let mut log = small_log();
+    let Leaf::Trailer(trailer) = log.leaf(22) else {
+        panic!()
+    };
+    let foreign = TrailerLeaf::sign(110, 4, [3; 16], trailer.chain, KEY_ID, &common::KEY);
+    log.entries[22].leaf.clear();
+    foreign.encode(&mut log.entries[22].leaf);
+    log.rebuild();
+    assert_eq!(log.found(), one("incarnation_unknown", 1, 22));
+}
+
+#[test]
+fn rebuilt_with_a_wrong_context_reference() {
+    for back in [0, 1, 3, u32::MAX] {
+        let mut builder = Builder::new();
+        builder.transaction_with(100, &[insert(1), insert(2)], |mut row| {
+            if row.record_id == Some("2") {
+                row.context_back = back;
+            }
+            row
+        });
+        builder.seal(seen(101));
+        assert_eq!(builder.log.found(), one("context_broken", 0, 4), "{back}");
+    }
+}
+
+#[test]
+fn rebuilt_with_an_edited_seal() {
+    let edits: [fn(&mut SealLeaf); 3] = [
+        |seal| seal.snapshot_before = Snapshot::default(),
+        |seal| seal.previous_root[0] ^= 1,
+        |seal| seal.previous_size += 1,
+    ];
+    for edit in edits {
+        let mut log = small_log();
+        let Leaf::Seal(mut seal) = log.leaf(49) else {
+            panic!()
+        };
+        edit(&mut seal);
+        log.entries[49].leaf.clear();
+        seal.encode(&mut log.entries[49].leaf);
+        // only the tree over it is made to fit
+        let mut tree = ward_log::Tree::new();
+        for entry in &log.entries {
+            tree.append(leaf_hash(&entry.leaf));
+        }
+        log.tiles = tree
+            .take_dirty()
+            .into_iter()
+            .map(|t| ((t.level, t.index), t.hashes))
+            .collect();
+        log.blocks.get_mut(&2).unwrap().root = tree.root();
+        assert_eq!(log.found(), one("seal_mismatch", 2, 49));
+    }
+}
+
+#[test]
+fn recorded_by_the_sealer() {
+    let mut builder = Builder::new();
+    builder.transaction(100, &[insert(1)]);
+    builder.faulty_transaction(101, &[insert(2)]);
+    builder.transaction(102, &[insert(3)]);
+    builder.seal(seen(103));
+    let log = builder.log;
+    let at = log.position_of(|leaf| matches!(leaf, Leaf::Violation(_)));
+    assert_eq!(log.found(), one("recorded_violation", 0, at));
+}
