@@ -81,6 +81,17 @@ fn insert_beyond_the_end() {
 }
 
 #[test]
+fn insert_a_number_the_log_cannot_have() {
+    for (place, index) in [(0, u64::MAX), (20, 1 << 63), (33, 4711), (18, 50)] {
+        let mut log = small_log();
+        let mut extra = log.entries[20].clone();
+        extra.index = index;
+        log.entries.insert(place, extra);
+        assert_eq!(log.found(), vec![("entry_unexpected", None, Some(index))]);
+    }
+}
+
+#[test]
 fn insert_a_duplicate_before_or_after_the_original() {
     for (at, place) in [(20, 20), (20, 21), (33, 33), (33, 34), (0, 0), (49, 50)] {
         let mut log = small_log();

@@ -9,7 +9,7 @@ use crate::verify::transaction::Transaction;
 use crate::verify::{LogSource, Verifier};
 
 impl<S: LogSource> Verifier<'_, S> {
-    /// Takes a leaf and its image. Indexes must not descend.
+    /// Takes a leaf and its image. Indexes must not descend; one that does is reported as duplicated.
     pub fn leaf(&mut self, index: u64, leaf: &[u8], image: Option<&[u8]>) {
         self.leaves += 1;
         let hash = leaf_hash(leaf);
@@ -28,16 +28,13 @@ impl<S: LogSource> Verifier<'_, S> {
             return self.duplicated(index);
         }
         if index > self.next {
+            if !self.plausible(index) {
+                return self.unexpected(index);
+            }
             self.missing(index);
         }
         if !self.enter_block(index, Some(&hash)) {
-            self.report.add(
-                ViolationType::EntryUnexpected,
-                None,
-                Some(index),
-                format!("the log ends at leaf {}", self.next),
-            );
-            return;
+            return self.unexpected(index);
         }
         if index > self.next {
             // only this leaf has shown that there is one more block
@@ -120,6 +117,32 @@ impl<S: LogSource> Verifier<'_, S> {
         self.last_xid = None;
         self.xids.clear();
         true
+    }
+
+    /// Whether the log can have a leaf there: a forged number must not make all leaves before it count as missing.
+    #[cold]
+    fn plausible(&mut self, index: u64) -> bool {
+        let open = self
+            .block
+            .as_ref()
+            .filter(|block| block.likely_end != u64::MAX)
+            .is_some_and(|block| index < block.likely_end);
+        let following = self.block_no + u64::from(self.block.is_some());
+        open || self.trees.stored_hash(&mut self.source, index).is_some()
+            || self
+                .source
+                .block(following)
+                .is_some_and(|block| index < block.tree_size)
+    }
+
+    #[cold]
+    fn unexpected(&mut self, index: u64) {
+        self.report.add(
+            ViolationType::EntryUnexpected,
+            None,
+            Some(index),
+            "the log has no leaf of this number",
+        );
     }
 
     #[cold]
