@@ -56,7 +56,11 @@ impl<'a> TransactionCheck<'a> {
                 self.note(ViolationKind::UnreadableRecord, "a writer's journal holds a control leaf");
                 continue;
             };
-            if place != (self.xid, self.chain.count()) {
+            if place.0 != self.xid {
+                self.note(ViolationKind::UnreadableRecord, "a leaf belongs to another transaction");
+                continue;
+            }
+            if place.1 != self.chain.count() {
                 self.note(
                     ViolationKind::PositionGap,
                     &format!("leaf {} stands where leaf {} belongs", place.1, self.chain.count()),

@@ -242,14 +242,17 @@ fn segment_name(number: u64) -> String {
     format!("audit_segment_{number:06}")
 }
 
-/// Calls `visit` for the rows of segment `number` from place `from` (block, offset) on, sorted by number.
+/// Calls `visit` for the rows of segment `number` from place `from` (block, offset) on, sorted by
+/// number. A row that does not belong into the segment comes last, as the highest number there is.
 pub fn sorted_segment(
     number: u64,
     from: (u32, u16),
     mut visit: impl FnMut(i64, &[u8], Option<&[u8]>),
 ) -> Result<()> {
     let query = format!(
-        "SELECT entry_id, leaf, image FROM ward.{} WHERE ctid >= '({},{})'::tid ORDER BY entry_id",
+        "SELECT CASE WHEN entry_id >> {SEGMENT_BITS} = {number} THEN entry_id ELSE {} END, leaf, image \
+         FROM ward.{} WHERE ctid >= '({},{})'::tid ORDER BY 1",
+        i64::MAX,
         segment_name(number),
         from.0,
         from.1

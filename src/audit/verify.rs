@@ -5,6 +5,7 @@ use super::store;
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
 use crate::pg::{owner, segment};
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::collections::HashMap;
 use ward_log::{BlockInfo, Hash, LogSource, Options, Summary, Verifier, Violation};
@@ -57,7 +58,6 @@ fn feed(
     });
     let Some((block, offset)) = disorder else { return Ok(()) };
     store::sorted_segment(number, (block, offset), |id, leaf, image| {
-        // Negative numbers, which only tampering can store, come out beyond every leaf.
         verifier.leaf(id as u64, leaf, image);
         *next = (*next).max((id as u64).saturating_add(1));
     })
@@ -167,23 +167,24 @@ impl Range {
     }
 }
 
-type Verdict = TableIterator<
-    'static,
-    (
-        name!(is_valid, bool),
-        name!(entries_checked, i64),
-        name!(blocks_checked, i64),
-        name!(first_bad_entry, Option<i64>),
-        name!(reason, Option<String>),
-    ),
->;
-
 /// Verifies the sealed log: one row, valid or with the first failure.
 #[pg_extern(parallel_unsafe)]
 fn verify_audit_trail_integrity(
     from_time: default!(Option<TimestampWithTimeZone>, "NULL"),
     to_time: default!(Option<TimestampWithTimeZone>, "NULL"),
-) -> Result<Verdict> {
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(is_valid, bool),
+            name!(entries_checked, i64),
+            name!(blocks_checked, i64),
+            name!(first_bad_entry, Option<i64>),
+            name!(reason, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
     let range = Range::new(from_time, to_time)?;
     let covered = range.blocks();
     let mut first: Option<Violation> = None;
@@ -220,22 +221,23 @@ fn within(range: &Range, covered: Option<(u64, u64, u64)>, violation: &Violation
     }
 }
 
-type Violations = TableIterator<
-    'static,
-    (
-        name!(kind, String),
-        name!(block, Option<i64>),
-        name!(entry, Option<i64>),
-        name!(detail, String),
-    ),
->;
-
 /// Verifies the sealed log and returns every failure.
 #[pg_extern(parallel_unsafe)]
 fn audit_violations(
     from_time: default!(Option<TimestampWithTimeZone>, "NULL"),
     to_time: default!(Option<TimestampWithTimeZone>, "NULL"),
-) -> Result<Violations> {
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(kind, String),
+            name!(block, Option<i64>),
+            name!(entry, Option<i64>),
+            name!(detail, String),
+        ),
+    >,
+    ErrorReport,
+> {
     let range = Range::new(from_time, to_time)?;
     let covered = range.blocks();
     let mut found = Vec::new();
