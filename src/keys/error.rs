@@ -114,6 +114,9 @@ pub enum KeyError {
     /// The confirmation of a destruction differs from the name.
     #[error("encryption key \"{0}\" was not destroyed: the confirmation is not its name")]
     NotConfirmed(String),
+    /// Nothing can be written here.
+    #[error("cannot change encryption keys on a standby")]
+    Standby,
     /// Another transaction changed the registry after this one's snapshot.
     #[error("could not serialize access to the key registry due to concurrent change")]
     Concurrent,
@@ -180,6 +183,7 @@ impl KeyError {
             Self::BadName => ERRCODE_INVALID_NAME,
             Self::NameTaken(_) | Self::PurposeTaken(_) => ERRCODE_DUPLICATE_OBJECT,
             Self::Concurrent => ERRCODE_T_R_SERIALIZATION_FAILURE,
+            Self::Standby => ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::NoRandom => ERRCODE_SYSTEM_ERROR,
             Self::Store(_) => ERRCODE_INTERNAL_ERROR,
             Self::TooLong => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
@@ -229,6 +233,9 @@ impl KeyError {
             }
             Self::NotConfirmed(_) => {
                 "Destroying cannot be undone. Give the key's name a second time as confirm."
+            }
+            Self::Standby => {
+                "Change them on the primary; it counts here as soon as it is replayed."
             }
             Self::Concurrent => "Try the transaction again.",
             Self::Crypto(CryptoError::WrongType { .. }) => {

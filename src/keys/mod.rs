@@ -17,7 +17,7 @@ mod store;
 mod trigger;
 
 pub use error::KeyError;
-pub use internal::{InternalKey, all_versions, ensure_internal_key, internal_key};
+pub use internal::{all_versions, ensure_internal_key, internal_key};
 pub use master::{MasterStatus, status as master_status};
 pub use model::{Purpose, Usage};
 

@@ -6,11 +6,12 @@ use super::model::{Purpose, State, Usages};
 use super::registry::Registry;
 use super::{master, random};
 use crate::error::Result;
-use crate::pg::keys::{invalidation, rows};
+use crate::pg::keys::{invalidation, process, rows};
 use pgrx::datum::DatumWithOid;
 use pgrx::pg_sys::Oid;
 use pgrx::spi::{Spi, SpiClient};
 use ward_crypto::{SecretKey, WrapContext, wrap_key};
+use zeroize::Zeroizing;
 
 /// A change under way: the lock is held and the registry is as it is now.
 pub struct Change<'a, 'conn> {
@@ -34,6 +35,9 @@ pub struct NewVersion {
 pub fn change<T>(
     f: impl FnOnce(&mut Change<'_, '_>) -> std::result::Result<T, KeyError>,
 ) -> Result<T> {
+    if process::in_recovery() {
+        return Err(KeyError::Standby.into());
+    }
     let relation = rows::registry().ok_or(KeyError::NotInstalled)?;
     let outcome = Spi::connect_mut(|client| {
         client.update(
@@ -200,7 +204,8 @@ pub fn fresh_version(
     version: i32,
     purpose: Purpose,
 ) -> std::result::Result<NewVersion, KeyError> {
-    let secret = SecretKey::new(random::bytes()?);
+    let material = Zeroizing::new(random::bytes()?);
+    let secret = SecretKey::new(*material);
     let nonce = random::bytes()?;
     let context = WrapContext {
         key,

@@ -45,3 +45,9 @@ pub fn id() -> i32 {
     // SAFETY: a plain global, set right after the fork and constant afterwards.
     unsafe { pg_sys::MyProcPid }
 }
+
+/// Whether this server is a standby, where nothing can be written.
+pub fn in_recovery() -> bool {
+    // SAFETY: reads shared state that is set up before any session starts.
+    unsafe { pg_sys::RecoveryInProgress() }
+}

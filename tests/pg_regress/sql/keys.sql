@@ -19,6 +19,7 @@ EXCEPTION WHEN OTHERS THEN
     RETURN SQLSTATE || ' ' || SQLERRM;
 END $$;
 
+DROP ROLE IF EXISTS ward_keys_alice, ward_keys_bob, ward_keys_team, ward_keys_crew, ward_keys_super, ward_keys_admin;
 CREATE ROLE ward_keys_alice;
 CREATE ROLE ward_keys_bob;
 CREATE ROLE ward_keys_team;
@@ -37,7 +38,7 @@ SELECT ward.generate_encryption_key('second') IS NOT NULL AS made;
 SELECT ward.generate_encryption_key('nobody', 'data_encryption', NULL) IS NOT NULL AS made;
 SELECT name, purpose, is_default, version, state, length(key_id), length(master_key_id)
 FROM ward.encryption_keys ORDER BY name, version;
-SELECT k.name, g.role_name = coalesce(nullif(g.role_name, current_user), current_user) AS named, g.usage
+SELECT k.name, g.role_name = CASE k.name WHEN 'first' THEN 'ward_keys_alice' ELSE current_user END AS right_role, g.usage
 FROM ward.key_grant g JOIN ward.encryption_key k USING (key) ORDER BY 1;
 
 -- Names.
