@@ -1,6 +1,6 @@
 //! What CREATE EXTENSION leaves behind.
 
-use ward_tests::{Cluster, Options, refused, run, texts};
+use ward_tests::{Cluster, DATABASE, Options, refused, run, texts};
 
 /// Functions that write, administer or reveal the trail: nobody has them without a grant.
 const PRIVILEGED: &[&str] = &[
@@ -18,9 +18,10 @@ const PRIVILEGED: &[&str] = &[
     "verify_audit_trail_integrity",
     "audit_violations",
     "audit_checkpoint",
-    "enable_tenant_isolation",
-    "disable_isolation",
 ];
+
+/// Made for every role, but only for the owner of the table they are given.
+const FOR_OWNERS: &[&str] = &["enable_tenant_isolation", "disable_isolation"];
 
 #[test]
 fn not_preloaded_and_create_extension_prints_the_line_to_add() {
@@ -97,6 +98,21 @@ fn the_public_may_not_execute_what_writes_or_administers() {
             grants.iter().all(|granted| granted == "false"),
             "{name} is public"
         );
+    }
+}
+
+#[test]
+fn isolation_is_for_the_owner_of_the_table() {
+    let cluster = Cluster::with_extension();
+    let mut admin = cluster.superuser();
+    run(
+        &mut admin,
+        "CREATE TABLE t (tenant_id text); CREATE ROLE app LOGIN; GRANT ALL ON t TO app",
+    );
+    let mut app = cluster.client(DATABASE, "app");
+    for name in FOR_OWNERS {
+        let error = refused(&mut app, &format!("SELECT ward.{name}('t')"));
+        assert_eq!(error.code().code(), "42501", "{name}");
     }
 }
 

@@ -1,0 +1,106 @@
+//! Attacks by a superuser on entries that are not sealed yet: whoever alters part of a transaction's
+//! entries lacks the audit key, so sealing reports it. What others do later is sealed all the same.
+
+use crate::audited_table;
+use ward_tests::postgres::Client;
+use ward_tests::{Cluster, Options, number, run, seal_and_verify, texts, verify};
+
+/// Commits entries that fill several rows of the journal, attacks them, and has them sealed.
+fn attack(change: &str) {
+    let cluster = Cluster::with_extension_and(Options::default().set("ward.seal_interval", "1h"));
+    let mut client = cluster.superuser();
+    audited_table(&mut client);
+    run(&mut client, "INSERT INTO t VALUES (0, 'sealed before')");
+    seal_and_verify(&mut client);
+    run(
+        &mut client,
+        "INSERT INTO t SELECT g, repeat('x', 100) FROM generate_series(1, 2000) g",
+    );
+    let journal = journal_in_use(&mut client);
+    run(&mut client, &change.replace("JOURNAL", &journal));
+    run(&mut client, "SELECT ward.seal_audit_trail()");
+    assert!(!verify(&mut client).is_valid, "unnoticed: {change}");
+    let violations = texts(&mut client, "SELECT v::text FROM ward.audit_violations() v");
+    assert!(!violations.is_empty());
+
+    run(&mut client, "INSERT INTO t VALUES (-1, 'sealed after')");
+    run(&mut client, "SELECT ward.seal_audit_trail()");
+    let honest = "SELECT count(*) FROM ward.audit_trail
+                  WHERE record_id IN ('0', '-1') AND entry_id IS NOT NULL";
+    assert_eq!(number(&mut client, honest), 2);
+    let again = texts(&mut client, "SELECT v::text FROM ward.audit_violations() v");
+    assert_eq!(violations, again, "honest entries are blamed too");
+}
+
+fn journal_in_use(client: &mut Client) -> String {
+    for journal in ["ward.audit_journal_0", "ward.audit_journal_1"] {
+        let unsealed = format!(
+            "SELECT count(*) FROM {journal} WHERE xid = (SELECT max(transaction_id)
+             FROM ward.audit_trail)"
+        );
+        if number(client, &unsealed) > 2 {
+            return journal.to_owned();
+        }
+    }
+    panic!("no journal holds several rows of the transaction");
+}
+
+/// The transaction under attack.
+const VICTIM: &str = "xid = (SELECT max(xid) FROM JOURNAL)";
+
+#[test]
+fn an_unsealed_entry_edited() {
+    attack(&format!(
+        "UPDATE JOURNAL SET data = set_byte(data, 40, get_byte(data, 40) # 1)
+         WHERE {VICTIM} AND position = 0 AND part = 0"
+    ));
+}
+
+#[test]
+fn the_value_of_an_unsealed_entry_edited() {
+    attack(&format!(
+        "UPDATE JOURNAL SET data = overlay(data PLACING 'yyyy'::bytea FROM position('xxxx'::bytea IN data))
+         WHERE {VICTIM} AND position = 0 AND part = 0"
+    ));
+}
+
+#[test]
+fn unsealed_entries_cut_from_the_middle() {
+    attack(&format!(
+        "DELETE FROM JOURNAL WHERE {VICTIM} AND position =
+           (SELECT min(position) FROM JOURNAL WHERE position > 0 AND {VICTIM})"
+    ));
+}
+
+#[test]
+fn unsealed_entries_cut_from_the_end() {
+    attack(&format!(
+        "DELETE FROM JOURNAL WHERE {VICTIM} AND position = (SELECT max(position) FROM JOURNAL WHERE {VICTIM})"
+    ));
+}
+
+#[test]
+fn unsealed_entries_cut_from_the_beginning() {
+    attack(&format!(
+        "DELETE FROM JOURNAL WHERE {VICTIM} AND position = 0"
+    ));
+}
+
+#[test]
+fn entries_repeated_under_the_attackers_own_transaction() {
+    attack(&format!(
+        "INSERT INTO JOURNAL SELECT txid_current(), position, part, data FROM JOURNAL WHERE {VICTIM}"
+    ));
+}
+
+#[test]
+fn entries_written_twice() {
+    attack(&format!(
+        "INSERT INTO JOURNAL SELECT * FROM JOURNAL WHERE {VICTIM} AND position = 0"
+    ));
+}
+
+#[test]
+fn rubbish_in_the_journal() {
+    attack("INSERT INTO JOURNAL VALUES (txid_current(), 0, 0, '\\x00112233445566778899')");
+}
