@@ -16,14 +16,17 @@ CREATE TABLE ward.audit_journal_0 (
     xid bigint NOT NULL,
     position integer NOT NULL,
     part integer NOT NULL,
-    data bytea STORAGE PLAIN NOT NULL
+    data bytea NOT NULL
 ) WITH (autovacuum_enabled = false, vacuum_truncate = false);
 CREATE TABLE ward.audit_journal_1 (
     xid bigint NOT NULL,
     position integer NOT NULL,
     part integer NOT NULL,
-    data bytea STORAGE PLAIN NOT NULL
+    data bytea NOT NULL
 ) WITH (autovacuum_enabled = false, vacuum_truncate = false);
+
+ALTER TABLE ward.audit_journal_0 ALTER data SET STORAGE PLAIN;
+ALTER TABLE ward.audit_journal_1 ALTER data SET STORAGE PLAIN;
 
 -- Where the sealer starts to read each journal.
 CREATE TABLE ward.audit_journal_state (
@@ -44,9 +47,11 @@ CREATE TABLE ward.audit_block (
 CREATE TABLE ward.audit_tile (
     level smallint NOT NULL CHECK (level >= 0),
     index bigint NOT NULL CHECK (index >= 0),
-    hashes bytea STORAGE EXTERNAL NOT NULL CHECK (pg_catalog.length(hashes) BETWEEN 32 AND 8192),
+    hashes bytea NOT NULL CHECK (pg_catalog.length(hashes) BETWEEN 32 AND 8192),
     PRIMARY KEY (level, index)
 );
+
+ALTER TABLE ward.audit_tile ALTER hashes SET STORAGE EXTERNAL;
 
 CREATE TABLE ward.audit_segment (
     segment_no bigint PRIMARY KEY CHECK (segment_no >= 0),

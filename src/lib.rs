@@ -10,6 +10,7 @@ mod error;
 mod guc;
 mod keys;
 mod pg;
+mod status;
 
 pgrx::pg_module_magic!(name, version);
 
@@ -20,8 +21,8 @@ pgrx::extension_sql_file!("../sql/finish.sql", name = "ward_finish", finalize);
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     pg::preload::require();
-    guc::init();
     keys::init();
     context::init();
     audit::init();
+    guc::reserve_prefix();
 }

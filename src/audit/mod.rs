@@ -8,11 +8,14 @@ mod checkpoint;
 mod enable;
 pub mod entries;
 mod image;
+mod lag;
 mod salt;
 mod seal;
 mod store;
 pub mod trail;
 mod verify;
+
+pub use lag::{lag, sealed_size};
 pub mod worker;
 
 pgrx::extension_sql_file!("../../sql/audit.sql", name = "ward_audit", requires = ["ward_schema"]);

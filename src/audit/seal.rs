@@ -23,8 +23,8 @@ pub enum Round {
     NoLog,
     /// Nothing to seal.
     Empty,
-    /// A block with this many leaves.
-    Sealed(u64),
+    /// A block was made.
+    Sealed,
 }
 
 /// What the worker keeps in memory between rounds; rebuilt from the tables when lost.
@@ -125,7 +125,7 @@ impl Sealer {
             self.scan_from[number] = closed.saturating_sub(1);
             store::put_low_water(number as u8, self.low_water(number as u8))?;
         }
-        if let Round::Sealed(_) = outcome {
+        if let Round::Sealed = outcome {
             self.snapshot = after;
             self.next_block += 1;
         }
@@ -311,7 +311,7 @@ impl<'t> BlockWriter<'t> {
         block.tree_size = self.tree.size();
         block.root = self.tree.root();
         store::put_block(&block)?;
-        Ok(Round::Sealed(block.tree_size - block.first_leaf))
+        Ok(Round::Sealed)
     }
 }
 

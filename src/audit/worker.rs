@@ -149,7 +149,7 @@ pub fn sealer(database: pg_sys::Oid) {
         let asked = slot.requested.load(Ordering::Acquire);
         worker::report(c"sealing the audit trail");
         let (round, block_xid) = round(&mut state).unwrap_or_else(|report| error::raise(report));
-        if let (Some(sealer), Round::Sealed(_)) = (&mut state, &round) {
+        if let (Some(sealer), Round::Sealed) = (&mut state, &round) {
             rotate(sealer, slot, block_xid).unwrap_or_else(|report| error::raise(report));
         }
         slot.pending.store(state.as_ref().is_some_and(Sealer::waits), Ordering::Release);
@@ -159,7 +159,7 @@ pub fn sealer(database: pg_sys::Oid) {
         let more = slot.dirty.load(Ordering::Acquire)
             || slot.requested.load(Ordering::Acquire) > asked;
         match round {
-            Round::Sealed(_) => {}
+            Round::Sealed => {}
             Round::Empty if more => {}
             Round::Empty | Round::NoLog => {
                 later(slot);

@@ -17,15 +17,6 @@ pub enum Source {
     Trusted,
 }
 
-impl Source {
-    /// The name shown in the audit trail.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Source::Trusted => "trusted",
-        }
-    }
-}
-
 /// The context in force. Built by the setters only; everything else reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
