@@ -164,12 +164,14 @@ fn check_columns(table: &Target, names: &[String]) -> Result<()> {
 
 fn drop_triggers(table: &Target) -> Result<()> {
     for member in catalog::with_partitions(table.oid) {
-        let name = catalog::qualified_name(member);
-        if member == table.oid {
-            Spi::run(&format!("DROP TRIGGER IF EXISTS {ROW_TRIGGER} ON {name}")).map_err(error::spi)?;
+        for trigger in [ROW_TRIGGER, TRUNCATE_TRIGGER] {
+            // The partitions' row triggers go with the one of the table they belong to.
+            let inherited = member != table.oid && trigger == ROW_TRIGGER;
+            if !inherited && catalog::has_trigger(member, trigger) {
+                let name = catalog::qualified_name(member);
+                Spi::run(&format!("DROP TRIGGER {trigger} ON {name}")).map_err(error::spi)?;
+            }
         }
-        Spi::run(&format!("DROP TRIGGER IF EXISTS {TRUNCATE_TRIGGER} ON {name}"))
-            .map_err(error::spi)?;
     }
     Ok(())
 }

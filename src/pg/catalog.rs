@@ -67,6 +67,13 @@ unsafe extern "C-unwind" {
     ) -> *mut pg_sys::List;
 }
 
+/// Whether relation `oid` has a trigger `name`.
+pub fn has_trigger(oid: pg_sys::Oid, name: &str) -> bool {
+    let Ok(name) = CString::new(name) else { return false };
+    // SAFETY: a catalog look-up.
+    unsafe { pg_sys::get_trigger_oid(oid, name.as_ptr(), true) != pg_sys::InvalidOid }
+}
+
 /// The relation and, if it is partitioned, all its partitions.
 pub fn with_partitions(oid: pg_sys::Oid) -> Vec<pg_sys::Oid> {
     // SAFETY: raises only through the guard; the result is a palloc'ed list of oids, the relation first.
