@@ -46,9 +46,11 @@ pub struct ContextStamp {
 }
 
 /// Records with consecutive positions that go into one journal tuple (or its parts).
-pub struct Chunk {
+struct Chunk {
     /// Position of the first record.
-    pub position: u32,
+    position: u32,
+    /// Position after the last record: another level may have taken positions in between.
+    next: u32,
     start: usize,
 }
 
@@ -131,8 +133,11 @@ impl Buffer {
             let start = level.bytes.len();
             push_record(&mut level.bytes, leaf, image).map_err(error::format)?;
             let end = level.bytes.len();
-            if level.chunks.last().is_none_or(|chunk| end - chunk.start > CHUNK) {
-                level.chunks.push(Chunk { position, start });
+            match level.chunks.last_mut() {
+                Some(chunk) if chunk.next == position && end - chunk.start <= CHUNK => {
+                    chunk.next += 1;
+                }
+                _ => level.chunks.push(Chunk { position, next: position + 1, start }),
             }
             self.chain.push(&leaf_hash(leaf));
         }

@@ -19,11 +19,14 @@ use ward_log::{
     AuditMac, ContextLeaf, ContextSource, Hash, RowLeaf, ShapeLeaf, TrailerLeaf, image_commitment,
 };
 
+/// A table, and whether it is described as what is truncated (partitions have a name of their own then).
+type TableKey = (pg_sys::Oid, bool);
+
 /// What this backend keeps between rows.
 #[derive(Default)]
 struct State {
     log: Option<Log>,
-    tables: HashMap<pg_sys::Oid, Described>,
+    tables: HashMap<TableKey, Described>,
     mac: Option<([u8; 8], AuditMac)>,
     address: Option<Option<String>>,
     salts: SaltPool,
@@ -60,7 +63,7 @@ pub fn change(firing: &Firing) -> Result<()> {
         state.begin()?;
         state.describe(firing)?;
         state.mark_context()?;
-        state.mark_shape(firing.table())?;
+        state.mark_shape(firing.key())?;
         state.row(firing)?;
         state.spill()
     })
@@ -96,7 +99,8 @@ impl State {
                 self.tables.clear();
                 self.log = None;
             } else {
-                self.tables.remove(&oid);
+                self.tables.remove(&(oid, false));
+                self.tables.remove(&(oid, true));
                 if self.log.as_ref().is_some_and(|log| log.identity_table == oid) {
                     self.log = None;
                     self.tables.clear();
@@ -130,10 +134,10 @@ impl State {
     }
 
     fn describe(&mut self, firing: &Firing) -> Result<()> {
-        if !self.tables.contains_key(&firing.table()) {
+        if !self.tables.contains_key(&firing.key()) {
             let mut described = Described::of(firing)?;
             described.registered = catalog::shape_registered(&described.id)?;
-            self.tables.insert(firing.table(), described);
+            self.tables.insert(firing.key(), described);
         }
         Ok(())
     }
@@ -191,7 +195,7 @@ impl State {
     }
 
     /// Describes the table in this transaction unless the sealer already knows its shape.
-    fn mark_shape(&mut self, table: pg_sys::Oid) -> Result<()> {
+    fn mark_shape(&mut self, table: TableKey) -> Result<()> {
         let Some(described) = self.tables.get_mut(&table) else { return Err(lost()) };
         if described.registered {
             return Ok(());
@@ -218,7 +222,7 @@ impl State {
 
     fn row(&mut self, firing: &Firing) -> Result<()> {
         let (Some(described), Some(transaction)) =
-            (self.tables.get_mut(&firing.table()), &mut self.transaction)
+            (self.tables.get_mut(&firing.key()), &mut self.transaction)
         else {
             return Err(lost());
         };

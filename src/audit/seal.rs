@@ -247,7 +247,7 @@ impl<'t> BlockWriter<'t> {
             if let Some((_, full)) = self.appender.take() {
                 full.finish();
             }
-            let table = match store::segment(segment) {
+            let table = match store::segment_table(segment) {
                 Some(table) => table,
                 None => store::create_segment(segment)?,
             };

@@ -3,6 +3,7 @@
 use crate::error::{self, Result};
 use crate::pg::owner;
 use crate::pg::query::{self, Arg};
+use crate::pg::segment;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use std::ffi::CStr;
@@ -211,7 +212,7 @@ pub fn put_low_water(journal: u8, page: u32) -> Result<()> {
 }
 
 /// The table of segment `number`, or None when there is none.
-pub fn segment(number: u64) -> Option<pg_sys::Oid> {
+pub fn segment_table(number: u64) -> Option<pg_sys::Oid> {
     let name = std::ffi::CString::new(segment_name(number)).ok()?;
     owner::table(&name)
 }
@@ -231,7 +232,7 @@ pub fn create_segment(number: u64) -> Result<pg_sys::Oid> {
         )
     })
     .map_err(error::spi)?;
-    segment(number).ok_or_else(missing_segment)
+    segment_table(number).ok_or_else(missing_segment)
 }
 
 fn missing_segment() -> pgrx::pg_sys::panic::ErrorReport {
@@ -242,25 +243,52 @@ fn segment_name(number: u64) -> String {
     format!("audit_segment_{number:06}")
 }
 
-/// Calls `visit` for the rows of segment `number` from place `from` (block, offset) on, sorted by
-/// number. A row that does not belong into the segment comes last, as the highest number there is.
-pub fn sorted_segment(
-    number: u64,
+/// Calls `visit` with number, leaf and image of the rows of a segment in order of their numbers, the
+/// first of which should be `next`. They are stored in that order, so the table is scanned; where a
+/// number is out of order, the rest of the table is sorted.
+pub fn leaves(
+    table: pg_sys::Oid,
+    segment_no: u64,
+    next: &mut u64,
+    mut visit: impl FnMut(u64, &[u8], Option<&[u8]>),
+) -> Result<()> {
+    let mut disorder = None;
+    segment::scan(table, |stored| {
+        let id = stored.entry_id as u64;
+        if id != *next {
+            disorder = Some(stored.place);
+            return false;
+        }
+        *next = id + 1;
+        visit(id, stored.leaf, stored.image);
+        true
+    });
+    let Some(place) = disorder else { return Ok(()) };
+    sorted_leaves(segment_no, place, |id, leaf, image| {
+        visit(id, leaf, image);
+        *next = (*next).max(id.saturating_add(1));
+    })
+}
+
+/// The rows of a segment from place `from` (block, offset) on, sorted by number. A row that does not
+/// belong into the segment comes last, as the highest number there is.
+fn sorted_leaves(
+    segment_no: u64,
     from: (u32, u16),
-    mut visit: impl FnMut(i64, &[u8], Option<&[u8]>),
+    mut visit: impl FnMut(u64, &[u8], Option<&[u8]>),
 ) -> Result<()> {
     let query = format!(
-        "SELECT CASE WHEN entry_id >> {SEGMENT_BITS} = {number} THEN entry_id ELSE {} END, leaf, image \
+        "SELECT CASE WHEN entry_id >> {SEGMENT_BITS} = {segment_no} THEN entry_id ELSE {} END, leaf, image \
          FROM ward.{} WHERE ctid >= '({},{})'::tid ORDER BY 1",
         i64::MAX,
-        segment_name(number),
+        segment_name(segment_no),
         from.0,
         from.1
     );
     let query = std::ffi::CString::new(query).map_err(|_| missing_segment())?;
     query::read(&query, &[], |row| {
         let leaf = row.bytes(2);
-        row.with_bytes(3, |image| visit(row.int8(1), &leaf, image));
+        row.with_bytes(3, |image| visit(row.int8(1) as u64, &leaf, image));
     });
     Ok(())
 }

@@ -5,7 +5,7 @@ use super::{capture, image, seal, store};
 use crate::error::{self, Result};
 use crate::pg::journal::{ChunkId, Journal, Mode};
 use crate::pg::srf::{Cell, Rows};
-use crate::pg::{owner, process, query, segment};
+use crate::pg::{owner, process, query};
 use std::collections::{BTreeMap, HashMap};
 use ward_log::{Hash, Image, Leaf, Operation, Records, RowLeaf, Shape, Snapshot};
 
@@ -64,17 +64,12 @@ impl<'r> Reader<'r> {
 
     fn sealed(&mut self) -> Result<()> {
         let segments = self.size.div_ceil(1 << store::SEGMENT_BITS);
+        let mut next = 0;
         for number in 0..segments {
-            let Some(table) = store::segment(number) else { continue };
-            let mut failure = None;
-            segment::scan(table, |stored| {
-                let done = self.entry(Some(stored.entry_id as u64), stored.leaf, stored.image);
-                failure = done.err();
-                failure.is_none()
-            });
-            if let Some(report) = failure {
-                return Err(report);
-            }
+            let Some(table) = store::segment_table(number) else { continue };
+            store::leaves(table, number, &mut next, |id, leaf, image| {
+                self.entry(Some(id), leaf, image);
+            })?;
         }
         Ok(())
     }
@@ -98,7 +93,7 @@ impl<'r> Reader<'r> {
         let mut xid = 0;
         for ((next_xid, _, part), source) in chunks {
             if part == 0 {
-                self.records(&bytes)?;
+                self.records(&bytes);
                 bytes.clear();
             }
             if next_xid != xid {
@@ -107,19 +102,19 @@ impl<'r> Reader<'r> {
             }
             source.append_to(&mut bytes, &journals);
         }
-        self.records(&bytes)
-    }
-
-    fn records(&mut self, bytes: &[u8]) -> Result<()> {
-        for record in Records::new(bytes) {
-            // What cannot be read is reported when it is sealed.
-            let Ok(record) = record else { break };
-            self.entry(None, record.leaf, record.image)?;
-        }
+        self.records(&bytes);
         Ok(())
     }
 
-    fn entry(&mut self, id: Option<u64>, leaf: &[u8], image: Option<&[u8]>) -> Result<()> {
+    fn records(&mut self, bytes: &[u8]) {
+        for record in Records::new(bytes) {
+            // What cannot be read is reported when it is sealed.
+            let Ok(record) = record else { break };
+            self.entry(None, record.leaf, record.image);
+        }
+    }
+
+    fn entry(&mut self, id: Option<u64>, leaf: &[u8], image: Option<&[u8]>) {
         match Leaf::parse(leaf) {
             Ok(Leaf::Context(context)) => {
                 let place = id.unwrap_or(u64::from(context.position));
@@ -134,7 +129,6 @@ impl<'r> Reader<'r> {
             // Other leaves carry no change; unreadable ones are for the verifier to report.
             _ => {}
         }
-        Ok(())
     }
 
     fn row(&mut self, id: Option<u64>, row: &RowLeaf, image: Option<&[u8]>) {

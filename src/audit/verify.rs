@@ -4,7 +4,7 @@
 use super::store;
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
-use crate::pg::{owner, segment};
+use crate::pg::owner;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::collections::HashMap;
@@ -26,40 +26,16 @@ fn verify(report: &mut dyn FnMut(Violation)) -> Result<Option<Summary>> {
         let mut verifier = Verifier::new(Stored::default(), options, report);
         let mut next = 0;
         for number in 0.. {
-            match store::segment(number) {
-                Some(table) => feed(table, number, &mut next, &mut verifier)?,
+            match store::segment_table(number) {
+                Some(table) => store::leaves(table, number, &mut next, |id, leaf, image| {
+                    verifier.leaf(id, leaf, image);
+                })?,
                 None if number << store::SEGMENT_BITS >= last.tree_size => break,
                 // The verifier reports the gap when the next leaf comes.
                 None => {}
             }
         }
         Ok(Some(verifier.finish(last.tree_size)))
-    })
-}
-
-/// Hands in the leaves of one segment in order of their numbers. They are stored in that order, so
-/// the table is scanned; where a number is out of order, the rest of the table is sorted.
-fn feed(
-    table: pg_sys::Oid,
-    number: u64,
-    next: &mut u64,
-    verifier: &mut Verifier<'_, Stored>,
-) -> Result<()> {
-    let mut disorder = None;
-    segment::scan(table, |stored| {
-        let id = stored.entry_id as u64;
-        if id != *next {
-            disorder = Some(stored.place);
-            return false;
-        }
-        *next = id + 1;
-        verifier.leaf(id, stored.leaf, stored.image);
-        true
-    });
-    let Some((block, offset)) = disorder else { return Ok(()) };
-    store::sorted_segment(number, (block, offset), |id, leaf, image| {
-        verifier.leaf(id as u64, leaf, image);
-        *next = (*next).max((id as u64).saturating_add(1));
     })
 }
 

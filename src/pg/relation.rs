@@ -76,14 +76,18 @@ impl Described {
     /// Describes the table of a trigger firing.
     pub fn of(firing: &Firing) -> error::Result<Described> {
         // SAFETY: the trigger's relation is open and locked by the statement.
-        unsafe { Described::new(firing.relation, &firing.hidden()?) }
+        unsafe { Described::new(firing.relation, firing.is_truncate(), &firing.hidden()?) }
     }
 
     /// Describes the open relation.
     ///
     /// # Safety
     /// `relation` is open and locked.
-    unsafe fn new(relation: pg_sys::Relation, hidden: &Hidden) -> error::Result<Described> {
+    unsafe fn new(
+        relation: pg_sys::Relation,
+        itself: bool,
+        hidden: &Hidden,
+    ) -> error::Result<Described> {
         let mut columns = Vec::new();
         let mut key = Vec::new();
         let mut shape_columns = Vec::new();
@@ -136,7 +140,8 @@ impl Described {
                     excluded,
                 });
             }
-            let (schema, table) = root_name(relation);
+            // Rows belong to the partitioned table; what is truncated is the partition.
+            let (schema, table) = name(if itself { (*relation).rd_id } else { root(relation) });
             let content = Shape {
                 relation_oid: (*relation).rd_id.to_u32(),
                 schema,
@@ -289,21 +294,29 @@ unsafe fn pg_sys_attr(
     }
 }
 
-/// Schema and name of the table, or of its topmost partitioned ancestor.
+/// The table, or its topmost partitioned ancestor.
 ///
 /// # Safety
 /// `relation` is open.
-unsafe fn root_name(relation: pg_sys::Relation) -> (String, String) {
+unsafe fn root(relation: pg_sys::Relation) -> pg_sys::Oid {
+    // SAFETY: the caller's promise; a catalog look-up by oid.
+    unsafe {
+        let oid = (*relation).rd_id;
+        if !(*(*relation).rd_rel).relispartition {
+            return oid;
+        }
+        let root: Option<pg_sys::Oid> = pgrx::direct_function_call(
+            pg_sys::pg_partition_root,
+            &[Some(pg_sys::Datum::from(oid))],
+        );
+        root.unwrap_or(oid)
+    }
+}
+
+/// Schema and name of a table.
+fn name(oid: pg_sys::Oid) -> (String, String) {
     // SAFETY: catalog look-ups by oid; the names are palloc'ed C strings.
     unsafe {
-        let mut oid = (*relation).rd_id;
-        if (*(*relation).rd_rel).relispartition {
-            let root: Option<pg_sys::Oid> = pgrx::direct_function_call(
-                pg_sys::pg_partition_root,
-                &[Some(pg_sys::Datum::from(oid))],
-            );
-            oid = root.unwrap_or(oid);
-        }
         let namespace = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));
         (text(namespace), text(pg_sys::get_rel_name(oid)))
     }

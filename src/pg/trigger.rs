@@ -22,10 +22,15 @@ pub struct Firing {
 }
 
 impl Firing {
-    /// The table's oid.
-    pub fn table(&self) -> pg_sys::Oid {
+    /// The table's oid, and whether the table was truncated.
+    pub fn key(&self) -> (pg_sys::Oid, bool) {
         // SAFETY: the relation is open.
-        unsafe { (*self.relation).rd_id }
+        (unsafe { (*self.relation).rd_id }, self.is_truncate())
+    }
+
+    /// Whether the table was truncated.
+    pub fn is_truncate(&self) -> bool {
+        matches!(self.operation, Operation::Truncate)
     }
 
     /// The columns to hide, from the trigger's arguments: two JSON arrays of names.
