@@ -57,6 +57,9 @@ struct Level {
     began: Mark,
     bytes: Vec<u8>,
     chunks: Vec<Chunk>,
+    /// Position after the last record in `bytes`. A released child may have written records that
+    /// come between it and the next one, which then must not go into the same chunk.
+    end: u32,
 }
 
 /// All that a transaction has captured and not yet written.
@@ -120,6 +123,7 @@ impl Buffer {
                 },
                 bytes: Vec::new(),
                 chunks: Vec::new(),
+                end: 0,
             });
         }
     }
@@ -131,9 +135,11 @@ impl Buffer {
             let start = level.bytes.len();
             push_record(&mut level.bytes, leaf, image).map_err(error::format)?;
             let end = level.bytes.len();
-            if level.chunks.last().is_none_or(|chunk| end - chunk.start > CHUNK) {
+            let follows = level.end == position;
+            if level.chunks.last().is_none_or(|chunk| !follows || end - chunk.start > CHUNK) {
                 level.chunks.push(Chunk { position, start });
             }
+            level.end = position + 1;
             self.chain.push(&leaf_hash(leaf));
         }
         Ok(())
@@ -204,6 +210,9 @@ impl Level {
     }
 
     fn absorb(&mut self, child: Level) {
+        if !child.chunks.is_empty() {
+            self.end = child.end;
+        }
         let offset = self.bytes.len();
         self.bytes.extend_from_slice(&child.bytes);
         self.chunks.extend(child.chunks.into_iter().map(|chunk| Chunk {
