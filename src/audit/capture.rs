@@ -16,20 +16,27 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use ward_log::{
-    AuditMac, ContextLeaf, ContextSource, Hash, RowLeaf, ShapeLeaf, TrailerLeaf, image_commitment,
+    AuditMac, ContextLeaf, ContextSource, Hash, Operation, RowLeaf, ShapeLeaf, TrailerLeaf, image_commitment,
 };
 
 /// What this backend keeps between rows.
 #[derive(Default)]
 struct State {
     log: Option<Log>,
-    tables: HashMap<pg_sys::Oid, Described>,
+    tables: HashMap<TableKey, Described>,
     mac: Option<([u8; 8], AuditMac)>,
     address: Option<Option<String>>,
     salts: SaltPool,
     transaction: Option<Transaction>,
     leaf: Vec<u8>,
     image: Vec<u8>,
+}
+
+/// A partition's rows are recorded under the name of its root, its TRUNCATE under its own.
+type TableKey = (pg_sys::Oid, bool);
+
+fn key(firing: &Firing) -> TableKey {
+    (firing.table(), firing.operation == Operation::Truncate)
 }
 
 struct Transaction {
@@ -60,7 +67,7 @@ pub fn change(firing: &Firing) -> Result<()> {
         state.begin()?;
         state.describe(firing)?;
         state.mark_context()?;
-        state.mark_shape(firing.table())?;
+        state.mark_shape(key(firing))?;
         state.row(firing)?;
         state.spill()
     })
@@ -96,7 +103,7 @@ impl State {
                 self.tables.clear();
                 self.log = None;
             } else {
-                self.tables.remove(&oid);
+                self.tables.retain(|(table, _), _| *table != oid);
                 if self.log.as_ref().is_some_and(|log| log.identity_table == oid) {
                     self.log = None;
                     self.tables.clear();
@@ -130,10 +137,10 @@ impl State {
     }
 
     fn describe(&mut self, firing: &Firing) -> Result<()> {
-        if !self.tables.contains_key(&firing.table()) {
+        if !self.tables.contains_key(&key(firing)) {
             let mut described = Described::of(firing)?;
             described.registered = catalog::shape_registered(&described.id)?;
-            self.tables.insert(firing.table(), described);
+            self.tables.insert(key(firing), described);
         }
         Ok(())
     }
@@ -191,7 +198,7 @@ impl State {
     }
 
     /// Describes the table in this transaction unless the sealer already knows its shape.
-    fn mark_shape(&mut self, table: pg_sys::Oid) -> Result<()> {
+    fn mark_shape(&mut self, table: TableKey) -> Result<()> {
         let Some(described) = self.tables.get_mut(&table) else { return Err(lost()) };
         if described.registered {
             return Ok(());
@@ -218,7 +225,7 @@ impl State {
 
     fn row(&mut self, firing: &Firing) -> Result<()> {
         let (Some(described), Some(transaction)) =
-            (self.tables.get_mut(&firing.table()), &mut self.transaction)
+            (self.tables.get_mut(&key(firing)), &mut self.transaction)
         else {
             return Err(lost());
         };

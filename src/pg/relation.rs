@@ -7,7 +7,7 @@ use crate::error;
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use ward_log::{
-    Column as ShapeColumn, Hash, ImageWriter, Shape, record_id_text,
+    Column as ShapeColumn, Hash, ImageWriter, Operation, Shape, record_id_text,
 };
 
 /// Which columns an audit leaves out or records without their values.
@@ -76,14 +76,24 @@ impl Described {
     /// Describes the table of a trigger firing.
     pub fn of(firing: &Firing) -> error::Result<Described> {
         // SAFETY: the trigger's relation is open and locked by the statement.
-        unsafe { Described::new(firing.relation, &firing.hidden()?) }
+        unsafe {
+            let named = match firing.operation {
+                Operation::Truncate => firing.table(),
+                _ => root_of(firing.relation),
+            };
+            Described::new(firing.relation, named, &firing.hidden()?)
+        }
     }
 
-    /// Describes the open relation.
+    /// Describes the open relation, under the name of the table `named`.
     ///
     /// # Safety
     /// `relation` is open and locked.
-    unsafe fn new(relation: pg_sys::Relation, hidden: &Hidden) -> error::Result<Described> {
+    unsafe fn new(
+        relation: pg_sys::Relation,
+        named: pg_sys::Oid,
+        hidden: &Hidden,
+    ) -> error::Result<Described> {
         let mut columns = Vec::new();
         let mut key = Vec::new();
         let mut shape_columns = Vec::new();
@@ -136,7 +146,7 @@ impl Described {
                     excluded,
                 });
             }
-            let (schema, table) = root_name(relation);
+            let (schema, table) = name_of(named);
             let content = Shape {
                 relation_oid: (*relation).rd_id.to_u32(),
                 schema,
@@ -289,23 +299,31 @@ unsafe fn pg_sys_attr(
     }
 }
 
-/// Schema and name of the table, or of its topmost partitioned ancestor.
+/// The table, or its topmost partitioned ancestor.
 ///
 /// # Safety
 /// `relation` is open.
-unsafe fn root_name(relation: pg_sys::Relation) -> (String, String) {
+unsafe fn root_of(relation: pg_sys::Relation) -> pg_sys::Oid {
+    // SAFETY: reads the relation's descriptor; a catalog look-up by oid.
+    unsafe {
+        let own = (*relation).rd_id;
+        if !(*(*relation).rd_rel).relispartition {
+            return own;
+        }
+        let root: Option<pg_sys::Oid> = pgrx::direct_function_call(
+            pg_sys::pg_partition_root,
+            &[Some(pg_sys::Datum::from(own))],
+        );
+        root.unwrap_or(own)
+    }
+}
+
+/// Schema and name of a table.
+fn name_of(table: pg_sys::Oid) -> (String, String) {
     // SAFETY: catalog look-ups by oid; the names are palloc'ed C strings.
     unsafe {
-        let mut oid = (*relation).rd_id;
-        if (*(*relation).rd_rel).relispartition {
-            let root: Option<pg_sys::Oid> = pgrx::direct_function_call(
-                pg_sys::pg_partition_root,
-                &[Some(pg_sys::Datum::from(oid))],
-            );
-            oid = root.unwrap_or(oid);
-        }
-        let namespace = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));
-        (text(namespace), text(pg_sys::get_rel_name(oid)))
+        let namespace = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(table));
+        (text(namespace), text(pg_sys::get_rel_name(table)))
     }
 }
 
