@@ -30,6 +30,15 @@ struct Reader<'r> {
     snapshot: Snapshot,
     /// The context leaf last seen: its index or position, and its bytes.
     context: Option<(u64, Vec<u8>)>,
+    /// Sealed rows that do not come after their context leaf, because somebody moved them.
+    strays: Vec<Stray>,
+}
+
+struct Stray {
+    id: u64,
+    context: u64,
+    leaf: Vec<u8>,
+    image: Option<Vec<u8>>,
 }
 
 impl<'r> Reader<'r> {
@@ -49,6 +58,7 @@ impl<'r> Reader<'r> {
             size: 0,
             snapshot: Snapshot::default(),
             context: None,
+            strays: Vec::new(),
         };
         let mut last = Vec::new();
         store::blocks(0, u64::MAX, |block| {
@@ -63,13 +73,42 @@ impl<'r> Reader<'r> {
     }
 
     fn sealed(&mut self) -> Result<()> {
+        self.segments(|reader, stored| {
+            reader.entry(Some(stored.entry_id as u64), stored.leaf, stored.image)
+        })?;
+        let strays = std::mem::take(&mut self.strays);
+        if strays.is_empty() {
+            return Ok(());
+        }
+        let mut contexts: HashMap<u64, Option<Vec<u8>>> =
+            strays.iter().map(|stray| (stray.context, None)).collect();
+        self.segments(|_, stored| {
+            if let Some(context) = contexts.get_mut(&(stored.entry_id as u64)) {
+                *context = Some(stored.leaf.to_vec());
+            }
+            Ok(())
+        })?;
+        for stray in strays {
+            let leaf = contexts.get(&stray.context).cloned().flatten();
+            self.context = leaf.map(|leaf| (stray.context, leaf));
+            if let Ok(Leaf::Row(row)) = Leaf::parse(&stray.leaf) {
+                self.row(Some(stray.id), &row, stray.image.as_deref());
+            }
+        }
+        Ok(())
+    }
+
+    /// Calls `visit` for every stored leaf, in physical order.
+    fn segments(
+        &mut self,
+        mut visit: impl FnMut(&mut Self, &segment::Stored) -> Result<()>,
+    ) -> Result<()> {
         let segments = self.size.div_ceil(1 << store::SEGMENT_BITS);
         for number in 0..segments {
             let Some(table) = store::segment(number) else { continue };
             let mut failure = None;
             segment::scan(table, |stored| {
-                let done = self.entry(Some(stored.entry_id as u64), stored.leaf, stored.image);
-                failure = done.err();
+                failure = visit(self, stored).err();
                 failure.is_none()
             });
             if let Some(report) = failure {
@@ -130,11 +169,24 @@ impl<'r> Reader<'r> {
                     self.shapes.insert(shape.shape_id(), described);
                 }
             }
-            Ok(Leaf::Row(row)) => self.row(id, &row, image),
+            Ok(Leaf::Row(row)) => match id {
+                Some(id) if !self.follows_context(id, &row) => self.strays.push(Stray {
+                    id,
+                    context: id.wrapping_sub(u64::from(row.context_back)),
+                    leaf: leaf.to_vec(),
+                    image: image.map(<[u8]>::to_vec),
+                }),
+                _ => self.row(id, &row, image),
+            },
             // Other leaves carry no change; unreadable ones are for the verifier to report.
             _ => {}
         }
         Ok(())
+    }
+
+    fn follows_context(&self, id: u64, row: &RowLeaf) -> bool {
+        let place = id.wrapping_sub(u64::from(row.context_back));
+        self.context.as_ref().is_some_and(|(at, _)| *at == place)
     }
 
     fn row(&mut self, id: Option<u64>, row: &RowLeaf, image: Option<&[u8]>) {
