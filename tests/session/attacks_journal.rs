@@ -3,21 +3,29 @@
 
 use crate::audited_table;
 use ward_tests::postgres::Client;
-use ward_tests::{Cluster, Options, number, run, seal_and_verify, texts, verify};
+use ward_tests::{Cluster, number, run, seal_and_verify, texts, verify};
 
-/// Commits entries that fill several rows of the journal, attacks them, and has them sealed.
+/// Commits entries that fill several rows of the journal, attacks them before they are sealed, and has
+/// them sealed.
 fn attack(change: &str) {
-    let cluster = Cluster::with_extension_and(Options::default().set("ward.seal_interval", "1h"));
+    let cluster = Cluster::with_extension();
     let mut client = cluster.superuser();
     audited_table(&mut client);
     run(&mut client, "INSERT INTO t VALUES (0, 'sealed before')");
     seal_and_verify(&mut client);
+    // a superuser can hold the worker off with the lock that it needs itself
+    let mut obstacle = cluster.superuser();
+    run(
+        &mut obstacle,
+        "BEGIN; LOCK TABLE ward.audit_block IN SHARE ROW EXCLUSIVE MODE",
+    );
     run(
         &mut client,
         "INSERT INTO t SELECT g, repeat('x', 100) FROM generate_series(1, 2000) g",
     );
     let journal = journal_in_use(&mut client);
     run(&mut client, &change.replace("JOURNAL", &journal));
+    run(&mut obstacle, "COMMIT");
     run(&mut client, "SELECT ward.seal_audit_trail()");
     assert!(!verify(&mut client).is_valid, "unnoticed: {change}");
     let violations = texts(&mut client, "SELECT v::text FROM ward.audit_violations() v");

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 use ward_tests::{Cluster, number, run, seal_and_verify, texts};
 
-const IDS_OF_T: &str = "SELECT id::text FROM t ORDER BY id";
+const IDS_OF_T: &str = "SELECT id::text FROM t ORDER BY t.id";
 const IDS_OF_TRAIL: &str = "SELECT record_id FROM ward.audit_trail
                             WHERE table_name = 't' AND operation = 'INSERT'
                             ORDER BY record_id::bigint";

@@ -2,8 +2,8 @@
 
 use ward_tests::{Cluster, number, run, seal_and_verify, texts};
 
-/// Column name, type, value. What the trail holds must read like the value does in a session with
-/// default settings in UTC.
+/// Column name, type, value. What the trail holds must read like the value does in a session with ISO
+/// styles in UTC, except for [`NUMBERS`].
 const COLUMNS: &[(&str, &str, &str)] = &[
     ("i2", "int2", "'-32768'"),
     ("i4", "int4", "'2147483647'"),
@@ -66,13 +66,17 @@ const COLUMNS: &[(&str, &str, &str)] = &[
     ("big", "text", "repeat('long value ', 20000)"),
 ];
 
+/// What is recorded as a number, because its text depends on a locale or on names that may change:
+/// money in its smallest unit, and OIDs.
+const NUMBERS: &[(&str, &str)] = &[("cash", "1250"), ("reg", "1259")];
+
 #[test]
 fn every_family_of_types_under_strange_session_settings() {
     let cluster = Cluster::with_extension();
     let mut client = cluster.superuser();
     run(
         &mut client,
-        "ALTER DATABASE app SET timezone = 'UTC';
+        "ALTER DATABASE app SET timezone = 'UTC'; ALTER DATABASE app SET intervalstyle = 'iso_8601';
          CREATE TYPE mood AS ENUM ('glad', 'sad');
          CREATE DOMAIN positive AS int CHECK (value > 0);
          CREATE TYPE pair AS (a int, b text)",
@@ -100,21 +104,23 @@ fn every_family_of_types_under_strange_session_settings() {
 
     let mut reader = cluster.superuser();
     seal_and_verify(&mut reader);
-    let wrong: Vec<String> = COLUMNS
-        .iter()
-        .filter_map(|(name, ..)| {
-            let found = texts(
-                &mut reader,
-                &format!(
-                    "SELECT format('{name}: trail %s, table %s', left(a.new_values->>'{name}', 60),
-                                   left(concat(t.{name}), 60))
-                     FROM t JOIN ward.audit_trail a ON a.record_id = t.id::text
-                     WHERE t.id = 1 AND a.new_values->>'{name}' IS DISTINCT FROM concat(t.{name})"
-                ),
-            );
-            found.into_iter().next()
-        })
-        .collect();
+    let mut wrong = Vec::new();
+    for (name, ..) in COLUMNS {
+        let number = NUMBERS.iter().find(|(column, _)| column == name);
+        let expected = match number {
+            Some((_, number)) => format!("'{number}'"),
+            None => format!("concat(t.{name})"),
+        };
+        wrong.extend(texts(
+            &mut reader,
+            &format!(
+                "SELECT format('{name}: trail %s, expected %s', left(a.new_values->>'{name}', 60),
+                               left({expected}, 60))
+                 FROM t JOIN ward.audit_trail a ON a.record_id = t.id::text
+                 WHERE t.id = 1 AND a.new_values->>'{name}' IS DISTINCT FROM {expected}"
+            ),
+        ));
+    }
     assert!(wrong.is_empty(), "{wrong:#?}");
 
     let nulls = "SELECT count(*) FROM ward.audit_trail, jsonb_each(new_values) AS v (key, value)

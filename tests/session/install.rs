@@ -134,7 +134,7 @@ fn decrypt_is_never_immutable_and_encrypt_is_volatile() {
     let cluster = Cluster::with_extension();
     let wrong = texts(
         &mut cluster.superuser(),
-        "SELECT oid::regprocedure || ' ' || provolatile FROM pg_proc
+        "SELECT concat(oid::regprocedure, ' ', provolatile) FROM pg_proc
          WHERE pronamespace = 'ward'::regnamespace
            AND ((proname = 'encrypt' AND provolatile <> 'v')
                 OR (proname LIKE 'decrypt%' AND provolatile = 'i'))",
