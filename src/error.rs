@@ -39,5 +39,8 @@ pub fn format(error: ward_log::FormatError) -> ErrorReport {
 
 /// A failure of one of the extension's own queries.
 pub fn spi(error: pgrx::spi::SpiError) -> ErrorReport {
-    report(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, format!("an internal query of pg_ward failed: {error}"))
+    report(
+        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        format!("an internal query of pg_ward failed: {error}"),
+    )
 }

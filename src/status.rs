@@ -7,7 +7,11 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::sync::atomic::Ordering;
 
-pgrx::extension_sql_file!("../sql/status.sql", name = "ward_status", requires = [status]);
+pgrx::extension_sql_file!(
+    "../sql/status.sql",
+    name = "ward_status",
+    requires = [status]
+);
 
 type Row = (String, bool, String, Option<String>);
 
@@ -35,7 +39,12 @@ fn status() -> std::result::Result<
 }
 
 fn row(part: &str, state: String, what_to_do: Option<&str>) -> Row {
-    (part.to_owned(), what_to_do.is_none(), state, what_to_do.map(str::to_owned))
+    (
+        part.to_owned(),
+        what_to_do.is_none(),
+        state,
+        what_to_do.map(str::to_owned),
+    )
 }
 
 fn master_key() -> Row {
@@ -44,7 +53,9 @@ fn master_key() -> Row {
         return row(
             "master key",
             "not configured".to_owned(),
-            Some("Set ward.master_key_file in postgresql.conf to a file with 64 hex digits that only the server's user can read, and restart."),
+            Some(
+                "Set ward.master_key_file in postgresql.conf to a file with 64 hex digits that only the server's user can read, and restart.",
+            ),
         );
     }
     let state = format!("from {}, id {}", master.source, master.ids.join(", "));
@@ -70,7 +81,9 @@ fn worker() -> Row {
         None => row(
             "worker",
             format!("all {} places are taken by other databases", shared::SLOTS),
-            Some("Entries of this database are kept, but not sealed. Use fewer audited databases per cluster."),
+            Some(
+                "Entries of this database are kept, but not sealed. Use fewer audited databases per cluster.",
+            ),
         ),
         Some(slot) if slot.failing.load(Ordering::Acquire) => row(
             "worker",
@@ -89,8 +102,13 @@ fn seal_lag() -> Result<Row> {
     if !lag.has_log {
         return Ok(row("seal lag", "no table is audited".to_owned(), None));
     }
-    let age = lag.last_block_age.map_or("never".to_owned(), |seconds| format!("{seconds:.0} s ago"));
-    let state = format!("{} bytes of entries not sealed, last block {age}", lag.unsealed_bytes);
+    let age = lag
+        .last_block_age
+        .map_or("never".to_owned(), |seconds| format!("{seconds:.0} s ago"));
+    let state = format!(
+        "{} bytes of entries not sealed, last block {age}",
+        lag.unsealed_bytes
+    );
     let late = lag.unsealed_bytes > 0 && lag.last_block_age.is_none_or(|seconds| seconds > 60.0);
     Ok(row(
         "seal lag",
@@ -105,17 +123,24 @@ fn checkpoints() -> Result<Row> {
         None => row("checkpoints", "nothing is sealed yet".to_owned(), None),
         Some(size) => row(
             "checkpoints",
-            format!("{size} leaves can be signed with ward.audit_checkpoint(); publishing is up to you"),
+            format!(
+                "{size} leaves can be signed with ward.audit_checkpoint(); publishing is up to you"
+            ),
             None,
         ),
     })
 }
 
 fn settings() -> Row {
-    let durable = crate::pg::settings::is_on(c"fsync") && crate::pg::settings::is_on(c"full_page_writes");
+    let durable =
+        crate::pg::settings::is_on(c"fsync") && crate::pg::settings::is_on(c"full_page_writes");
     row(
         "settings",
-        if durable { "durable".to_owned() } else { "fsync or full_page_writes is off".to_owned() },
+        if durable {
+            "durable".to_owned()
+        } else {
+            "fsync or full_page_writes is off".to_owned()
+        },
         (!durable).then_some("A crash can tear the log's tables: set both to on."),
     )
 }

@@ -137,7 +137,11 @@ impl Buffer {
                 Some(chunk) if chunk.next == position && end - chunk.start <= CHUNK => {
                     chunk.next += 1;
                 }
-                _ => level.chunks.push(Chunk { position, next: position + 1, start }),
+                _ => level.chunks.push(Chunk {
+                    position,
+                    next: position + 1,
+                    start,
+                }),
             }
             self.chain.push(&leaf_hash(leaf));
         }
@@ -195,7 +199,10 @@ impl Buffer {
             Some(level) if level.subid == parent => level.absorb(child),
             // The parent has captured nothing itself: what a rollback of it restores is what the
             // child would have restored.
-            _ => self.levels.push(Level { subid: parent, ..child }),
+            _ => self.levels.push(Level {
+                subid: parent,
+                ..child
+            }),
         }
     }
 }
@@ -203,7 +210,10 @@ impl Buffer {
 impl Level {
     fn pieces(&self) -> impl Iterator<Item = (u32, &[u8])> {
         self.chunks.iter().enumerate().map(|(i, chunk)| {
-            let end = self.chunks.get(i + 1).map_or(self.bytes.len(), |next| next.start);
+            let end = self
+                .chunks
+                .get(i + 1)
+                .map_or(self.bytes.len(), |next| next.start);
             (chunk.position, &self.bytes[chunk.start..end])
         })
     }
@@ -211,9 +221,10 @@ impl Level {
     fn absorb(&mut self, child: Level) {
         let offset = self.bytes.len();
         self.bytes.extend_from_slice(&child.bytes);
-        self.chunks.extend(child.chunks.into_iter().map(|chunk| Chunk {
-            start: chunk.start + offset,
-            ..chunk
-        }));
+        self.chunks
+            .extend(child.chunks.into_iter().map(|chunk| Chunk {
+                start: chunk.start + offset,
+                ..chunk
+            }));
     }
 }

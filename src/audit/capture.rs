@@ -3,17 +3,18 @@
 use super::buffer::{Buffer, CHUNK, ContextMark, ContextStamp, LEVEL_LIMIT};
 use super::catalog::{self, Log};
 use super::salt::SaltPool;
+use crate::context::{self, Source};
 use crate::error::{self, Result};
+use crate::keys::{self, Purpose};
 use crate::pg::journal::{Journal, Mode};
 use crate::pg::relation::{self, Described};
 use crate::pg::trigger::Firing;
 use crate::pg::xact::{self, Hooks};
 use crate::pg::{process, shared, who};
-use crate::context::{self, Source};
-use crate::keys::{self, Purpose};
 use pgrx::prelude::*;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 use ward_log::{
     AuditMac, ContextLeaf, ContextSource, Hash, RowLeaf, ShapeLeaf, TrailerLeaf, image_commitment,
@@ -48,7 +49,13 @@ thread_local! {
     static STATE: RefCell<State> = RefCell::new(State::default());
 }
 
-static HOOKS: Hooks = Hooks { before_commit, ended, before_release, released, rolled_back };
+static HOOKS: Hooks = Hooks {
+    before_commit,
+    ended,
+    before_release,
+    released,
+    rolled_back,
+};
 
 /// Registers the callbacks.
 pub fn init() {
@@ -101,7 +108,11 @@ impl State {
             } else {
                 self.tables.remove(&(oid, false));
                 self.tables.remove(&(oid, true));
-                if self.log.as_ref().is_some_and(|log| log.identity_table == oid) {
+                if self
+                    .log
+                    .as_ref()
+                    .is_some_and(|log| log.identity_table == oid)
+                {
                     self.log = None;
                     self.tables.clear();
                 }
@@ -134,10 +145,10 @@ impl State {
     }
 
     fn describe(&mut self, firing: &Firing) -> Result<()> {
-        if !self.tables.contains_key(&firing.key()) {
+        if let Entry::Vacant(place) = self.tables.entry(firing.key()) {
             let mut described = Described::of(firing)?;
             described.registered = catalog::shape_registered(&described.id)?;
-            self.tables.insert(firing.key(), described);
+            place.insert(described);
         }
         Ok(())
     }
@@ -182,7 +193,9 @@ impl State {
                 user_id: context.and_then(|c| c.user_id.as_deref()),
                 session_id: context.and_then(|c| c.session_id.as_deref()),
                 service_name: context.and_then(|c| c.service_name.as_deref()),
-                client_ip: context.and_then(|c| c.client_ip.as_deref()).or(address.as_deref()),
+                client_ip: context
+                    .and_then(|c| c.client_ip.as_deref())
+                    .or(address.as_deref()),
                 user_agent: context.and_then(|c| c.user_agent.as_deref()),
                 authenticated_role: authenticated.as_deref(),
                 session_role: session.as_deref(),
@@ -196,11 +209,15 @@ impl State {
 
     /// Describes the table in this transaction unless the sealer already knows its shape.
     fn mark_shape(&mut self, table: TableKey) -> Result<()> {
-        let Some(described) = self.tables.get_mut(&table) else { return Err(lost()) };
+        let Some(described) = self.tables.get_mut(&table) else {
+            return Err(lost());
+        };
         if described.registered {
             return Ok(());
         }
-        let Some(transaction) = &mut self.transaction else { return Err(lost()) };
+        let Some(transaction) = &mut self.transaction else {
+            return Err(lost());
+        };
         if transaction.buffer.has_shape(&described.id) {
             return Ok(());
         }
@@ -241,7 +258,10 @@ impl State {
             commit = image_commitment(&self.image);
         }
         let position = transaction.buffer.position();
-        let context = transaction.buffer.context().map_or(position, |mark| mark.position);
+        let context = transaction
+            .buffer
+            .context()
+            .map_or(position, |mark| mark.position);
         self.leaf.clear();
         RowLeaf {
             operation: firing.operation,
@@ -254,7 +274,9 @@ impl State {
             record_id: record_id.as_deref(),
         }
         .encode(&mut self.leaf);
-        transaction.buffer.push(&self.leaf, has_image.then_some(&self.image))
+        transaction
+            .buffer
+            .push(&self.leaf, has_image.then_some(&self.image))
     }
 
     /// Writes the current level when it is full, or when the transaction is already closed.
@@ -296,7 +318,8 @@ impl State {
         let (Some(transaction), Some(log)) = (&mut self.transaction, &self.log) else {
             return Err(lost());
         };
-        let number = shared::mine().map_or(0, |slot| slot.journal.load(Ordering::Relaxed)) as usize & 1;
+        let number =
+            shared::mine().map_or(0, |slot| slot.journal.load(Ordering::Relaxed)) as usize & 1;
         let journal = Journal::open(log.journals[number], number as u8, Mode::Write);
         journal.append(transaction.xid, transaction.buffer.top_chunks(), CHUNK);
         transaction.buffer.top_written();
@@ -340,7 +363,9 @@ fn before_release(subid: u32) {
 
 fn ended(committed: bool) {
     // An error that unwound through a borrow has released it, so this cannot be refused.
-    let Ok(transaction) = with_state(|state| Ok(state.transaction.take())) else { return };
+    let Ok(transaction) = with_state(|state| Ok(state.transaction.take())) else {
+        return;
+    };
     if committed && transaction.is_some_and(|transaction| transaction.written) {
         announce();
     }

@@ -45,7 +45,10 @@ impl<'a> TransactionCheck<'a> {
     ) -> Result<(), E> {
         for record in Records::new(bytes) {
             let Ok(record) = record else {
-                self.note(ViolationKind::UnreadableRecord, "a journal record cannot be read");
+                self.note(
+                    ViolationKind::UnreadableRecord,
+                    "a journal record cannot be read",
+                );
                 return Ok(());
             };
             let Ok(leaf) = Leaf::parse(record.leaf) else {
@@ -53,17 +56,27 @@ impl<'a> TransactionCheck<'a> {
                 continue;
             };
             let Some(place) = leaf.place() else {
-                self.note(ViolationKind::UnreadableRecord, "a writer's journal holds a control leaf");
+                self.note(
+                    ViolationKind::UnreadableRecord,
+                    "a writer's journal holds a control leaf",
+                );
                 continue;
             };
             if place.0 != self.xid {
-                self.note(ViolationKind::UnreadableRecord, "a leaf belongs to another transaction");
+                self.note(
+                    ViolationKind::UnreadableRecord,
+                    "a leaf belongs to another transaction",
+                );
                 continue;
             }
             if place.1 != self.chain.count() {
                 self.note(
                     ViolationKind::PositionGap,
-                    &format!("leaf {} stands where leaf {} belongs", place.1, self.chain.count()),
+                    &format!(
+                        "leaf {} stands where leaf {} belongs",
+                        place.1,
+                        self.chain.count()
+                    ),
                 );
             }
             let shape = match &leaf {
@@ -79,23 +92,40 @@ impl<'a> TransactionCheck<'a> {
             };
             let hash = leaf_hash(record.leaf);
             self.chain.push(&hash);
-            seal(Sealable { leaf: record.leaf, hash, image: record.image, shape })?;
+            seal(Sealable {
+                leaf: record.leaf,
+                hash,
+                image: record.image,
+                shape,
+            })?;
         }
         Ok(())
     }
 
     fn trailer(&mut self, trailer: &ward_log::TrailerLeaf) {
         if trailer.incarnation != *self.incarnation {
-            self.note(ViolationKind::ForeignIncarnation, "the trailer belongs to another history");
+            self.note(
+                ViolationKind::ForeignIncarnation,
+                "the trailer belongs to another history",
+            );
         }
         if trailer.position != self.chain.count() || trailer.chain != self.chain.digest() {
-            self.note(ViolationKind::ChainWrong, "the trailer does not cover the leaves before it");
+            self.note(
+                ViolationKind::ChainWrong,
+                "the trailer does not cover the leaves before it",
+            );
         }
         let key = self.keys.iter().find(|(id, _)| *id == trailer.audit_key_id);
         match key {
-            None => self.note(ViolationKind::TrailerMacWrong, "the trailer names an audit key that is not in the registry"),
+            None => self.note(
+                ViolationKind::TrailerMacWrong,
+                "the trailer names an audit key that is not in the registry",
+            ),
             Some((_, mac)) if !trailer.verify_mac_with(mac) => {
-                self.note(ViolationKind::TrailerMacWrong, "the trailer was not made with the audit key");
+                self.note(
+                    ViolationKind::TrailerMacWrong,
+                    "the trailer was not made with the audit key",
+                );
             }
             Some(_) => {}
         }
@@ -103,7 +133,8 @@ impl<'a> TransactionCheck<'a> {
 
     /// Notes that bytes of the transaction are missing or in the wrong place.
     pub fn note(&mut self, kind: ViolationKind, detail: &str) {
-        self.problem.get_or_insert_with(|| (kind, detail.to_owned()));
+        self.problem
+            .get_or_insert_with(|| (kind, detail.to_owned()));
     }
 
     /// Ends the check: None when the transaction is whole and genuine.
@@ -112,7 +143,10 @@ impl<'a> TransactionCheck<'a> {
             return self.problem;
         }
         if !self.closed {
-            self.note(ViolationKind::TrailerMissing, "the transaction's last leaf is not a trailer");
+            self.note(
+                ViolationKind::TrailerMissing,
+                "the transaction's last leaf is not a trailer",
+            );
         }
         self.problem
     }

@@ -38,7 +38,10 @@ fn origin(identity: &store::Identity) -> Result<String> {
         Some(name) => name,
         None => format!("pg_ward/{}", identity.system_identifier),
     };
-    Ok(format!("{name}/{}", uuid::Uuid::from_bytes(identity.incarnation)))
+    Ok(format!(
+        "{name}/{}",
+        uuid::Uuid::from_bytes(identity.incarnation)
+    ))
 }
 
 /// The head of the sealed log as a signed checkpoint (C2SP tlog-checkpoint).
@@ -54,10 +57,16 @@ fn audit_checkpoint() -> Result<String> {
         ));
     };
     let key = keys::internal_key(Purpose::CheckpointSigning)?;
-    let checkpoint =
-        Checkpoint { origin: origin(&identity)?, size: block.tree_size, root: block.root };
+    let checkpoint = Checkpoint {
+        origin: origin(&identity)?,
+        size: block.tree_size,
+        root: block.root,
+    };
     checkpoint.sign(key.material.expose()).map_err(|problem| {
-        error::report(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, format!("signing failed: {problem}"))
+        error::report(
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            format!("signing failed: {problem}"),
+        )
     })
 }
 
@@ -73,6 +82,9 @@ fn audit_public_key() -> Result<String> {
     };
     let key = keys::internal_key(Purpose::CheckpointSigning)?;
     ward_log::vkey(&origin(&identity)?, key.material.expose()).map_err(|problem| {
-        error::report(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, format!("the key has no form: {problem}"))
+        error::report(
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            format!("the key has no form: {problem}"),
+        )
     })
 }

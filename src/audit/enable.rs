@@ -38,9 +38,8 @@ fn enable_audit(
     keys::ensure_internal_key(Purpose::CheckpointSigning)?;
     ensure_log()?;
     drop_triggers(&table)?;
-    let lists = [&exclude, &redact].map(|list| {
-        spi_quote_literal(&serde_json::Value::from(list.as_slice()).to_string())
-    });
+    let lists = [&exclude, &redact]
+        .map(|list| spi_quote_literal(&serde_json::Value::from(list.as_slice()).to_string()));
     let name = &table.quoted;
     Spi::run(&format!(
         "CREATE TRIGGER {ROW_TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON {name} FOR EACH ROW \
@@ -48,8 +47,10 @@ fn enable_audit(
         lists[0], lists[1]
     ))
     .map_err(error::spi)?;
-    Spi::run(&format!("ALTER TABLE {name} ENABLE ALWAYS TRIGGER {ROW_TRIGGER}"))
-        .map_err(error::spi)?;
+    Spi::run(&format!(
+        "ALTER TABLE {name} ENABLE ALWAYS TRIGGER {ROW_TRIGGER}"
+    ))
+    .map_err(error::spi)?;
     for member in catalog::with_partitions(table.oid) {
         let name = catalog::qualified_name(member);
         Spi::run(&format!(
@@ -58,8 +59,10 @@ fn enable_audit(
             lists[0], lists[1]
         ))
         .map_err(error::spi)?;
-        Spi::run(&format!("ALTER TABLE ONLY {name} ENABLE ALWAYS TRIGGER {TRUNCATE_TRIGGER}"))
-            .map_err(error::spi)?;
+        Spi::run(&format!(
+            "ALTER TABLE ONLY {name} ENABLE ALWAYS TRIGGER {TRUNCATE_TRIGGER}"
+        ))
+        .map_err(error::spi)?;
     }
     Spi::run_with_args(
         "INSERT INTO ward.audit_table (relation, exclude, redact) VALUES ($1, $2::text[]::name[], $3::text[]::name[]) \
@@ -153,7 +156,10 @@ fn target(tab: Option<pg_sys::Oid>) -> Result<Target> {
 }
 
 fn check_columns(table: &Target, names: &[String]) -> Result<()> {
-    match names.iter().find(|name| !catalog::has_column(table.oid, name)) {
+    match names
+        .iter()
+        .find(|name| !catalog::has_column(table.oid, name))
+    {
         None => Ok(()),
         Some(name) => Err(error::report(
             PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,

@@ -12,7 +12,10 @@ use pgrx::prelude::*;
 /// right that counts is SELECT on the view.
 pub fn entries(rows: &mut Rows) -> Result<()> {
     let view = owner::table(c"audit_trail").ok_or_else(|| {
-        error::report(PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE, "the view ward.audit_trail is missing")
+        error::report(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            "the view ward.audit_trail is missing",
+        )
     })?;
     if !access::may_select(view) {
         return Err(error::report_hint(

@@ -41,7 +41,11 @@ pub fn changed<'s>(old: &Values, shape: &'s Shape) -> Vec<&'s str> {
     old.clone()
         .filter(|(_, value)| !matches!(value, Value::RedactedUnchanged))
         .filter_map(|(attnum, _)| {
-            shape.columns.iter().find(|column| column.attnum == attnum).map(|c| c.name.as_str())
+            shape
+                .columns
+                .iter()
+                .find(|column| column.attnum == attnum)
+                .map(|c| c.name.as_str())
         })
         .collect()
 }

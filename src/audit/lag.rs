@@ -20,7 +20,11 @@ pub struct Lag {
 pub fn lag() -> Result<Lag> {
     owner::run(|| {
         if store::identity()?.is_none() {
-            return Ok(Lag { has_log: false, unsealed_bytes: 0, last_block_age: None });
+            return Ok(Lag {
+                has_log: false,
+                unsealed_bytes: 0,
+                last_block_age: None,
+            });
         }
         let last = store::last_block();
         let snapshot = match &last {

@@ -18,7 +18,11 @@ mod verify;
 pub use lag::{lag, sealed_size};
 pub mod worker;
 
-pgrx::extension_sql_file!("../../sql/audit.sql", name = "ward_audit", requires = ["ward_schema"]);
+pgrx::extension_sql_file!(
+    "../../sql/audit.sql",
+    name = "ward_audit",
+    requires = ["ward_schema"]
+);
 pgrx::extension_sql_file!(
     "../../sql/audit_views.sql",
     name = "ward_audit_views",

@@ -16,7 +16,10 @@ pub struct SaltPool {
 
 impl Default for SaltPool {
     fn default() -> Self {
-        SaltPool { bytes: Box::new([[0; 16]; SALTS]), used: SALTS }
+        SaltPool {
+            bytes: Box::new([[0; 16]; SALTS]),
+            used: SALTS,
+        }
     }
 }
 
@@ -24,12 +27,14 @@ impl SaltPool {
     /// A salt that was never given out before.
     pub fn next(&mut self) -> Result<[u8; 16]> {
         if self.used == SALTS {
-            SysRng.try_fill_bytes(self.bytes.as_flattened_mut()).map_err(|_| {
-                error::report(
-                    PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
-                    "the operating system gave no random bytes",
-                )
-            })?;
+            SysRng
+                .try_fill_bytes(self.bytes.as_flattened_mut())
+                .map_err(|_| {
+                    error::report(
+                        PgSqlErrorCode::ERRCODE_SYSTEM_ERROR,
+                        "the operating system gave no random bytes",
+                    )
+                })?;
             self.used = 0;
         }
         let salt = self.bytes[self.used];

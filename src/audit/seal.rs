@@ -43,13 +43,19 @@ impl Sealer {
         if owner::table(c"audit_log").is_none() {
             return Ok(None);
         }
-        let Some(identity) = store::identity()? else { return Ok(None) };
+        let Some(identity) = store::identity()? else {
+            return Ok(None);
+        };
         let last = store::last_block();
         let size = last.as_ref().map_or(0, |block| block.tree_size);
         let mut edge = Vec::new();
         for (level, index) in Tree::right_edge_ids(size) {
             let hashes = store::tile(level, index).ok_or_else(torn)?;
-            edge.push(ward_log::Tile { level, index, hashes });
+            edge.push(ward_log::Tile {
+                level,
+                index,
+                hashes,
+            });
         }
         let tree = Tree::resume(size, edge).map_err(|_| torn())?;
         if last.as_ref().is_some_and(|block| block.root != tree.root()) {
@@ -57,7 +63,11 @@ impl Sealer {
         }
         let snapshot = match &last {
             Some(block) => Snapshot::parse(&block.snapshot).map_err(|_| torn())?,
-            None => Snapshot { xmin: 0, xmax: 0, xip: Vec::new() },
+            None => Snapshot {
+                xmin: 0,
+                xmax: 0,
+                xip: Vec::new(),
+            },
         };
         Ok(Some(Sealer {
             identity,
@@ -117,7 +127,12 @@ impl Sealer {
             let mut check = TransactionCheck::new(xid, &self.identity.incarnation, &keys);
             seal_transaction(own, &journals, &mut check, &mut writer)?;
             if let Some((kind, detail)) = check.finish() {
-                writer.violation(&ViolationLeaf { xid, kind, detail: &detail, at: block.sealed_at })?;
+                writer.violation(&ViolationLeaf {
+                    xid,
+                    kind,
+                    detail: &detail,
+                    at: block.sealed_at,
+                })?;
             }
         }
         let outcome = writer.finish(block, &self.snapshot, &after)?;
@@ -166,7 +181,9 @@ trait Finished {
 
 impl Finished for BTreeSet<ChunkId> {
     fn split_off_unfinished(&mut self, after: &Snapshot, ready: &mut Self) -> Self {
-        let (finished, open) = std::mem::take(self).into_iter().partition(|id| after.visible(id.xid));
+        let (finished, open) = std::mem::take(self)
+            .into_iter()
+            .partition(|id| after.visible(id.xid));
         let mut finished: Self = finished;
         ready.append(&mut finished);
         open
@@ -176,7 +193,9 @@ impl Finished for BTreeSet<ChunkId> {
 /// Both journals, opened.
 pub fn open_journals(mode: Mode) -> Result<[Journal; 2]> {
     let open = |name, number| {
-        owner::table(name).map(|oid| Journal::open(oid, number, mode)).ok_or_else(torn)
+        owner::table(name)
+            .map(|oid| Journal::open(oid, number, mode))
+            .ok_or_else(torn)
     };
     Ok([open(c"audit_journal_0", 0)?, open(c"audit_journal_1", 1)?])
 }
@@ -208,9 +227,13 @@ fn seal_transaction<'c>(
         if !journals[chunk.journal as usize].fetch(chunk.tid, &mut bytes) {
             continue;
         }
-        let follows = last.is_some_and(|l| l.position == chunk.position && l.part + 1 == chunk.part);
+        let follows =
+            last.is_some_and(|l| l.position == chunk.position && l.part + 1 == chunk.part);
         if chunk.part != 0 && (before == 0 || !follows) {
-            check.note(ward_log::ViolationKind::PositionGap, "a part of a record is missing");
+            check.note(
+                ward_log::ViolationKind::PositionGap,
+                "a part of a record is missing",
+            );
             bytes.clear();
         }
         last = Some(*chunk);
@@ -230,7 +253,13 @@ struct BlockWriter<'t> {
 impl<'t> BlockWriter<'t> {
     fn new(tree: &'t mut Tree) -> Self {
         let first = tree.size();
-        BlockWriter { tree, first, appender: None, shapes: Vec::new(), scratch: Vec::new() }
+        BlockWriter {
+            tree,
+            first,
+            appender: None,
+            shapes: Vec::new(),
+            scratch: Vec::new(),
+        }
     }
 
     fn sealable(&mut self, sealable: &super::check::Sealable) -> Result<()> {
@@ -243,7 +272,11 @@ impl<'t> BlockWriter<'t> {
     fn put(&mut self, leaf: &[u8], hash: Hash, image: Option<&[u8]>) -> Result<()> {
         let index = self.tree.size();
         let segment = index >> SEGMENT_BITS;
-        if self.appender.as_ref().is_none_or(|(open, _)| *open != segment) {
+        if self
+            .appender
+            .as_ref()
+            .is_none_or(|(open, _)| *open != segment)
+        {
             if let Some((_, full)) = self.appender.take() {
                 full.finish();
             }

@@ -88,7 +88,10 @@ macro_rules! select_blocks {
 
 /// Calls `visit` for the blocks from number `first` on, at most `count`, in order.
 pub fn blocks(first: u64, count: u64, mut visit: impl FnMut(Block)) {
-    let range = [Arg::Int8(first as i64), Arg::Int8(count.min(i64::MAX as u64) as i64)];
+    let range = [
+        Arg::Int8(first as i64),
+        Arg::Int8(count.min(i64::MAX as u64) as i64),
+    ];
     let query = select_blocks!("WHERE block_no >= $1 ORDER BY block_no LIMIT $2");
     select_blocks(query, &range, &mut visit);
 }
@@ -125,7 +128,11 @@ pub fn tiles(level: u8, first: u64, count: u64, mut visit: impl FnMut(u64, Optio
     query::read(
         c"SELECT index, hashes FROM ward.audit_tile \
           WHERE level = $1 AND index >= $2 AND index < $2 + $3 ORDER BY index",
-        &[Arg::Int2(level.into()), Arg::Int8(first as i64), Arg::Int8(count as i64)],
+        &[
+            Arg::Int2(level.into()),
+            Arg::Int8(first as i64),
+            Arg::Int8(count as i64),
+        ],
         |row| {
             let bytes = row.bytes(2);
             let (hashes, rest) = bytes.as_chunks::<32>();
@@ -147,7 +154,11 @@ pub fn put_tiles(tiles: &[Tile]) -> Result<()> {
         let insert = client.prepare_mut(
             "INSERT INTO ward.audit_tile (level, index, hashes) VALUES ($1, $2, $3) \
              ON CONFLICT (level, index) DO UPDATE SET hashes = excluded.hashes",
-            &[PgBuiltInOids::INT2OID.oid(), PgBuiltInOids::INT8OID.oid(), PgBuiltInOids::BYTEAOID.oid()],
+            &[
+                PgBuiltInOids::INT2OID.oid(),
+                PgBuiltInOids::INT8OID.oid(),
+                PgBuiltInOids::BYTEAOID.oid(),
+            ],
         )?;
         for tile in tiles {
             let args: [DatumWithOid; 3] = [
@@ -184,7 +195,11 @@ pub fn put_shape(shape: &Hash, entry_id: u64, content: &[u8]) -> Result<()> {
     Spi::run_with_args(
         "INSERT INTO ward.audit_shape (shape_id, entry_id, content) VALUES ($1, $2, $3) \
          ON CONFLICT (shape_id) DO NOTHING",
-        &[shape.as_slice().into(), (entry_id as i64).into(), content.into()],
+        &[
+            shape.as_slice().into(),
+            (entry_id as i64).into(),
+            content.into(),
+        ],
     )
     .map_err(error::spi)
 }
@@ -236,7 +251,10 @@ pub fn create_segment(number: u64) -> Result<pg_sys::Oid> {
 }
 
 fn missing_segment() -> pgrx::pg_sys::panic::ErrorReport {
-    error::report(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, "a segment table cannot be found")
+    error::report(
+        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        "a segment table cannot be found",
+    )
 }
 
 fn segment_name(number: u64) -> String {

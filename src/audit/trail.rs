@@ -35,13 +35,18 @@ struct Reader<'r> {
 impl<'r> Reader<'r> {
     fn new(rows: &'r mut Rows) -> Result<Self> {
         let mut shapes = HashMap::new();
-        query::read(c"SELECT shape_id, content FROM ward.audit_shape", &[], |row| {
-            if let (Ok(id), Ok(shape)) =
-                (Hash::try_from(row.bytes(1)), Shape::parse_content(&row.bytes(2)))
-            {
-                shapes.insert(id, shape);
-            }
-        });
+        query::read(
+            c"SELECT shape_id, content FROM ward.audit_shape",
+            &[],
+            |row| {
+                if let (Ok(id), Ok(shape)) = (
+                    Hash::try_from(row.bytes(1)),
+                    Shape::parse_content(&row.bytes(2)),
+                ) {
+                    shapes.insert(id, shape);
+                }
+            },
+        );
         let mut reader = Reader {
             rows,
             shapes,
@@ -66,7 +71,9 @@ impl<'r> Reader<'r> {
         let segments = self.size.div_ceil(1 << store::SEGMENT_BITS);
         let mut next = 0;
         for number in 0..segments {
-            let Some(table) = store::segment_table(number) else { continue };
+            let Some(table) = store::segment_table(number) else {
+                continue;
+            };
             store::leaves(table, number, &mut next, |id, leaf, image| {
                 self.entry(Some(id), leaf, image);
             })?;

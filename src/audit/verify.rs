@@ -19,10 +19,18 @@ fn verify(report: &mut dyn FnMut(Violation)) -> Result<Option<Summary>> {
         return Ok(None);
     }
     let keys = keys::all_versions(Purpose::Audit)?;
-    let audit_keys = keys.iter().map(|key| (key.id.0, *key.material.expose())).collect();
+    let audit_keys = keys
+        .iter()
+        .map(|key| (key.id.0, *key.material.expose()))
+        .collect();
     owner::run(|| {
-        let Some(last) = store::last_block() else { return Ok(None) };
-        let options = Options { audit_keys, ..Options::default() };
+        let Some(last) = store::last_block() else {
+            return Ok(None);
+        };
+        let options = Options {
+            audit_keys,
+            ..Options::default()
+        };
         let mut verifier = Verifier::new(Stored::default(), options, report);
         let mut next = 0;
         for number in 0.. {
@@ -106,7 +114,10 @@ impl Range {
         let micros = |time: TimestampWithTimeZone| {
             pg_sys::TimestampTz::from(time) + crate::pg::process::EPOCH_SHIFT
         };
-        let range = Range { from: from.map(micros), to: to.map(micros) };
+        let range = Range {
+            from: from.map(micros),
+            to: to.map(micros),
+        };
         if let (Some(from), Some(to)) = (range.from, range.to)
             && from > to
         {
@@ -175,14 +186,18 @@ fn verify_audit_trail_integrity(
         _ => (0, 0),
     };
     let reason = first.as_ref().map(|violation| {
-        let block = violation.block.map_or(String::new(), |block| format!(" in block {block}"));
+        let block = violation
+            .block
+            .map_or(String::new(), |block| format!(" in block {block}"));
         format!("{}{block}: {}", violation.kind.as_str(), violation.detail)
     });
     Ok(TableIterator::once((
         first.is_none(),
         entries as i64,
         blocks as i64,
-        first.and_then(|violation| violation.entry).map(|entry| entry as i64),
+        first
+            .and_then(|violation| violation.entry)
+            .map(|entry| entry as i64),
         reason,
     )))
 }

@@ -62,10 +62,12 @@ pub fn launcher() {
         }
         for slot in shared.slots().filter(|slot| idle(slot)) {
             let asked = slot.requested.load(Ordering::Acquire)
-                > slot.sealed.load(Ordering::Acquire).max(slot.failed.load(Ordering::Acquire));
+                > slot
+                    .sealed
+                    .load(Ordering::Acquire)
+                    .max(slot.failed.load(Ordering::Acquire));
             let due = process::now_micros() >= slot.retry_at.load(Ordering::Acquire);
-            let work =
-                slot.dirty.load(Ordering::Acquire) || slot.pending.load(Ordering::Acquire);
+            let work = slot.dirty.load(Ordering::Acquire) || slot.pending.load(Ordering::Acquire);
             let fresh = slot.dirty.load(Ordering::Acquire) && !slot.failing.load(Ordering::Acquire);
             if asked || fresh || (work && due) {
                 start(slot);
@@ -84,10 +86,12 @@ pub fn launcher() {
 fn idle(slot: &Slot) -> bool {
     let pid = slot.worker.load(Ordering::Acquire);
     // The launcher's own id marks a worker that is being started; it must show up in time.
-    let never_came = pid == process::my_pid()
-        && process::now_micros() >= slot.retry_at.load(Ordering::Acquire);
+    let never_came =
+        pid == process::my_pid() && process::now_micros() >= slot.retry_at.load(Ordering::Acquire);
     if pid != 0 && (never_came || !process::alive(pid)) {
-        let _ = slot.worker.compare_exchange(pid, 0, Ordering::AcqRel, Ordering::Acquire);
+        let _ = slot
+            .worker
+            .compare_exchange(pid, 0, Ordering::AcqRel, Ordering::Acquire);
         return true;
     }
     pid == 0
@@ -108,8 +112,10 @@ fn start(slot: &Slot) {
 }
 
 fn later(slot: &Slot) {
-    slot.retry_at
-        .store(process::now_micros() + RETRY.as_micros() as i64, Ordering::Release);
+    slot.retry_at.store(
+        process::now_micros() + RETRY.as_micros() as i64,
+        Ordering::Release,
+    );
 }
 
 /// A worker's entry in its slot, given back however the worker ends.
@@ -130,7 +136,8 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let Some(slot) = self.0 else { return };
         if std::thread::panicking() {
-            slot.failed.fetch_max(slot.requested.load(Ordering::Acquire), Ordering::AcqRel);
+            slot.failed
+                .fetch_max(slot.requested.load(Ordering::Acquire), Ordering::AcqRel);
             slot.failing.store(true, Ordering::Release);
             slot.dirty.store(true, Ordering::Release);
             later(slot);
@@ -142,7 +149,9 @@ impl Drop for Registration {
 
 /// The sealing worker's loop.
 pub fn sealer(database: pg_sys::Oid) {
-    let Some(slot) = shared::get().slot(database) else { return };
+    let Some(slot) = shared::get().slot(database) else {
+        return;
+    };
     let mut state = None;
     loop {
         slot.dirty.store(false, Ordering::Release);
@@ -152,12 +161,13 @@ pub fn sealer(database: pg_sys::Oid) {
         if let (Some(sealer), Round::Sealed) = (&mut state, &round) {
             rotate(sealer, slot, block_xid).unwrap_or_else(|report| error::raise(report));
         }
-        slot.pending.store(state.as_ref().is_some_and(Sealer::waits), Ordering::Release);
+        slot.pending
+            .store(state.as_ref().is_some_and(Sealer::waits), Ordering::Release);
         slot.sealed.fetch_max(asked, Ordering::AcqRel);
         slot.failing.store(false, Ordering::Release);
         worker::report_idle();
-        let more = slot.dirty.load(Ordering::Acquire)
-            || slot.requested.load(Ordering::Acquire) > asked;
+        let more =
+            slot.dirty.load(Ordering::Acquire) || slot.requested.load(Ordering::Acquire) > asked;
         match round {
             Round::Sealed => {}
             Round::Empty if more => {}
@@ -220,8 +230,14 @@ fn rotate(sealer: &mut Sealer, slot: &Slot, block_xid: u64) -> Result<()> {
 }
 
 fn empty(sealer: &mut Sealer, number: u8, block_xid: u64) -> Result<()> {
-    let name = if number == 0 { c"audit_journal_0" } else { c"audit_journal_1" };
-    let Some(oid) = owner::table(name) else { return Ok(()) };
+    let name = if number == 0 {
+        c"audit_journal_0"
+    } else {
+        c"audit_journal_1"
+    };
+    let Some(oid) = owner::table(name) else {
+        return Ok(());
+    };
     if !worker::seen_by_all(block_xid) || !worker::try_lock_against_all(oid) {
         return Ok(());
     }
@@ -248,7 +264,10 @@ fn seal_audit_trail() -> Result<i64> {
     let Some(slot) = shared::mine() else {
         return Err(error::report(
             PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-            format!("more than {} databases of this cluster have an audit trail", shared::SLOTS),
+            format!(
+                "more than {} databases of this cluster have an audit trail",
+                shared::SLOTS
+            ),
         ));
     };
     let ticket = slot.requested.fetch_add(1, Ordering::AcqRel) + 1;
@@ -268,6 +287,7 @@ fn seal_audit_trail() -> Result<i64> {
         process::nap(Duration::from_millis(2));
     }
     let size: Option<i64> =
-        owner::run(|| Spi::get_one("SELECT max(tree_size) FROM ward.audit_block")).map_err(error::spi)?;
+        owner::run(|| Spi::get_one("SELECT max(tree_size) FROM ward.audit_block"))
+            .map_err(error::spi)?;
     Ok(size.unwrap_or(0))
 }

@@ -18,7 +18,7 @@ mod trigger;
 
 pub use error::KeyError;
 pub use internal::{all_versions, ensure_internal_key, internal_key};
-pub use master::{status as master_status};
+pub use master::status as master_status;
 pub use model::{Purpose, Usage};
 
 pub use cache::with_registry;

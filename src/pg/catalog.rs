@@ -47,13 +47,17 @@ pub fn qualified_name(oid: pg_sys::Oid) -> String {
             return String::new();
         }
         let quoted = pg_sys::quote_qualified_identifier(namespace, name);
-        std::ffi::CStr::from_ptr(quoted).to_string_lossy().into_owned()
+        std::ffi::CStr::from_ptr(quoted)
+            .to_string_lossy()
+            .into_owned()
     }
 }
 
 /// Whether relation `oid` has a (not dropped) column `name`.
 pub fn has_column(oid: pg_sys::Oid, name: &str) -> bool {
-    let Ok(name) = CString::new(name) else { return false };
+    let Ok(name) = CString::new(name) else {
+        return false;
+    };
     // SAFETY: a syscache look-up.
     unsafe { pg_sys::get_attnum(oid, name.as_ptr()) > 0 }
 }
@@ -69,7 +73,9 @@ unsafe extern "C-unwind" {
 
 /// Whether relation `oid` has a trigger `name`.
 pub fn has_trigger(oid: pg_sys::Oid, name: &str) -> bool {
-    let Ok(name) = CString::new(name) else { return false };
+    let Ok(name) = CString::new(name) else {
+        return false;
+    };
     // SAFETY: a catalog look-up.
     unsafe { pg_sys::get_trigger_oid(oid, name.as_ptr(), true) != pg_sys::InvalidOid }
 }

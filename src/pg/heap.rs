@@ -52,9 +52,7 @@ pub unsafe fn with_bytes<R>(datum: pg_sys::Datum, use_bytes: impl FnOnce(&[u8]) 
 /// `value` points to a varlena value.
 pub unsafe fn is_plain(value: *const pg_sys::varlena) -> bool {
     // SAFETY: the caller's promise.
-    unsafe {
-        !pgrx::varlena::varatt_is_1b_e(value) && !pgrx::varlena::varatt_is_4b_c(value)
-    }
+    unsafe { !pgrx::varlena::varatt_is_1b_e(value) && !pgrx::varlena::varatt_is_4b_c(value) }
 }
 
 /// A palloc'ed varlena holding `bytes`. Raises above PostgreSQL's limit of 1 GB.

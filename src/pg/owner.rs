@@ -31,7 +31,11 @@ impl Scope {
                 owner,
                 security | pg_sys::SECURITY_LOCAL_USERID_CHANGE as c_int,
             );
-            let scope = Scope { user, security, nest };
+            let scope = Scope {
+                user,
+                security,
+                nest,
+            };
             pg_sys::set_config_option(
                 c"search_path".as_ptr(),
                 c"pg_catalog, pg_temp".as_ptr(),

@@ -83,7 +83,11 @@ pub fn in_recovery() -> bool {
 pub fn cluster_identity() -> (u64, u32) {
     // SAFETY: reads shared state; the timeline is asked for only outside recovery.
     unsafe {
-        let timeline = if in_recovery() { 0 } else { pg_sys::GetWALInsertionTimeLine() };
+        let timeline = if in_recovery() {
+            0
+        } else {
+            pg_sys::GetWALInsertionTimeLine()
+        };
         (pg_sys::GetSystemIdentifier(), timeline)
     }
 }

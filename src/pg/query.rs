@@ -54,7 +54,10 @@ pub fn read(query: &CStr, args: &[Arg], mut visit: impl FnMut(&Row)) {
             let table = pg_sys::SPI_tuptable;
             let count = pg_sys::SPI_processed as usize;
             for number in 0..count {
-                visit(&Row { tuple: *(*table).vals.add(number), desc: (*table).tupdesc });
+                visit(&Row {
+                    tuple: *(*table).vals.add(number),
+                    desc: (*table).tupdesc,
+                });
             }
             pg_sys::SPI_freetuptable(table);
             pgrx::check_for_interrupts!();
@@ -71,8 +74,7 @@ impl Row {
     fn datum(&self, column: i32) -> Option<pg_sys::Datum> {
         let mut null = false;
         // SAFETY: the tuple fits its descriptor; a wrong column number gives NULL.
-        let datum =
-            unsafe { pg_sys::SPI_getbinval(self.tuple, self.desc, column, &mut null) };
+        let datum = unsafe { pg_sys::SPI_getbinval(self.tuple, self.desc, column, &mut null) };
         (!null).then_some(datum)
     }
 

@@ -6,9 +6,7 @@ use super::trigger::Firing;
 use crate::error;
 use pgrx::prelude::*;
 use std::cell::RefCell;
-use ward_log::{
-    Column as ShapeColumn, Hash, ImageWriter, Shape, record_id_text,
-};
+use ward_log::{Column as ShapeColumn, Hash, ImageWriter, Shape, record_id_text};
 
 /// Which columns an audit leaves out or records without their values.
 #[derive(Default, Clone)]
@@ -141,7 +139,11 @@ impl Described {
                 });
             }
             // Rows belong to the partitioned table; what is truncated is the partition.
-            let (schema, table) = name(if itself { (*relation).rd_id } else { root(relation) });
+            let (schema, table) = name(if itself {
+                (*relation).rd_id
+            } else {
+                root(relation)
+            });
             let content = Shape {
                 relation_oid: (*relation).rd_id.to_u32(),
                 schema,
@@ -223,10 +225,10 @@ impl Column {
         }
         match row.get(self.index) {
             None => image.null(self.attnum),
-            // SAFETY: the datum is this column's.
-            Some(datum) => {
-                image.value_with(self.attnum, |out| unsafe { self.render.write(datum, out) })
-            }
+            Some(datum) => image.value_with(self.attnum, |out| {
+                // SAFETY: the datum is this column's.
+                unsafe { self.render.write(datum, out) }
+            }),
         }
     }
 
@@ -247,8 +249,10 @@ impl Column {
                                 == std::ffi::CStr::from_ptr(b.cast_mut_ptr())
                         }
                         length => {
-                            let a = std::slice::from_raw_parts(a.cast_mut_ptr::<u8>(), length as usize);
-                            let b = std::slice::from_raw_parts(b.cast_mut_ptr::<u8>(), length as usize);
+                            let a =
+                                std::slice::from_raw_parts(a.cast_mut_ptr::<u8>(), length as usize);
+                            let b =
+                                std::slice::from_raw_parts(b.cast_mut_ptr::<u8>(), length as usize);
                             a == b
                         }
                     }
@@ -264,7 +268,10 @@ impl Column {
 unsafe fn same_varlena(a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
     // SAFETY: the caller's promise.
     unsafe {
-        let (p, q) = (a.cast_mut_ptr::<pg_sys::varlena>(), b.cast_mut_ptr::<pg_sys::varlena>());
+        let (p, q) = (
+            a.cast_mut_ptr::<pg_sys::varlena>(),
+            b.cast_mut_ptr::<pg_sys::varlena>(),
+        );
         let (m, n) = (pgrx::varlena::varsize_any(p), pgrx::varlena::varsize_any(q));
         if m == n
             && std::slice::from_raw_parts(p.cast::<u8>(), m)
@@ -329,7 +336,9 @@ unsafe fn text(string: *const std::ffi::c_char) -> String {
         return String::new();
     }
     // SAFETY: the caller's promise.
-    unsafe { std::ffi::CStr::from_ptr(string) }.to_string_lossy().into_owned()
+    unsafe { std::ffi::CStr::from_ptr(string) }
+        .to_string_lossy()
+        .into_owned()
 }
 
 thread_local! {
@@ -356,5 +365,11 @@ unsafe extern "C-unwind" fn invalidated(_arg: pg_sys::Datum, relation: pg_sys::O
 
 /// The tables that changed since the last call; the invalid oid stands for all of them.
 pub fn take_invalidated() -> Vec<pg_sys::Oid> {
-    INVALIDATED.with_borrow_mut(|list| if list.is_empty() { Vec::new() } else { std::mem::take(list) })
+    INVALIDATED.with_borrow_mut(|list| {
+        if list.is_empty() {
+            Vec::new()
+        } else {
+            std::mem::take(list)
+        }
+    })
 }

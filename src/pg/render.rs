@@ -90,9 +90,11 @@ impl Render {
         // context of the trigger manager.
         unsafe {
             match self {
-                Render::Bool => {
-                    out.extend_from_slice(if datum.value() as u8 != 0 { b"true" } else { b"false" })
-                }
+                Render::Bool => out.extend_from_slice(if datum.value() as u8 != 0 {
+                    b"true"
+                } else {
+                    b"false"
+                }),
                 Render::Int2 => out.extend(number.format(datum.value() as i16).bytes()),
                 Render::Int4 => out.extend(number.format(datum.value() as i32).bytes()),
                 Render::Int8 => out.extend(number.format(datum.value() as i64).bytes()),

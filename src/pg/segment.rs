@@ -57,8 +57,9 @@ impl Appender {
             clear(slot);
             *(*slot).tts_values.add(0) = pg_sys::Datum::from(entry_id as i64);
             *(*slot).tts_values.add(1) = pg_sys::Datum::from(heap::varlena(leaf));
-            *(*slot).tts_values.add(2) =
-                image.map_or(pg_sys::Datum::null(), |i| pg_sys::Datum::from(heap::varlena(i)));
+            *(*slot).tts_values.add(2) = image.map_or(pg_sys::Datum::null(), |i| {
+                pg_sys::Datum::from(heap::varlena(i))
+            });
             *(*slot).tts_isnull.add(0) = false;
             *(*slot).tts_isnull.add(1) = false;
             *(*slot).tts_isnull.add(2) = image.is_none();
@@ -144,8 +145,14 @@ pub fn scan(oid: pg_sys::Oid, mut visit: impl FnMut(&Stored) -> bool) {
     unsafe {
         let relation = pg_sys::table_open(oid, pg_sys::AccessShareLock as i32);
         let snapshot = pg_sys::GetActiveSnapshot();
-        let scan =
-            pg_sys::heap_beginscan(relation, snapshot, 0, ptr::null_mut(), ptr::null_mut(), flags);
+        let scan = pg_sys::heap_beginscan(
+            relation,
+            snapshot,
+            0,
+            ptr::null_mut(),
+            ptr::null_mut(),
+            flags,
+        );
         let mut count = 0u32;
         loop {
             let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
@@ -160,13 +167,28 @@ pub fn scan(oid: pg_sys::Oid, mut visit: impl FnMut(&Stored) -> bool) {
             let [id, leaf, image] = heap::deform(tuple, (*relation).rd_att);
             let entry_id = id.map_or(-1, |d| d.value() as i64);
             let go_on = match (leaf, image) {
-                (None, _) => visit(&Stored { entry_id, leaf: &[], image: None, place }),
+                (None, _) => visit(&Stored {
+                    entry_id,
+                    leaf: &[],
+                    image: None,
+                    place,
+                }),
                 (Some(leaf), None) => heap::with_bytes(leaf, |leaf| {
-                    visit(&Stored { entry_id, leaf, image: None, place })
+                    visit(&Stored {
+                        entry_id,
+                        leaf,
+                        image: None,
+                        place,
+                    })
                 }),
                 (Some(leaf), Some(image)) => heap::with_bytes(leaf, |leaf| {
                     heap::with_bytes(image, |image| {
-                        visit(&Stored { entry_id, leaf, image: Some(image), place })
+                        visit(&Stored {
+                            entry_id,
+                            leaf,
+                            image: Some(image),
+                            place,
+                        })
                     })
                 }),
             };

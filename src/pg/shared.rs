@@ -42,7 +42,10 @@ pub struct Shared {
 
 impl Default for Shared {
     fn default() -> Self {
-        Shared { launcher: AtomicI32::new(0), slots: std::array::from_fn(|_| Slot::default()) }
+        Shared {
+            launcher: AtomicI32::new(0),
+            slots: std::array::from_fn(|_| Slot::default()),
+        }
     }
 }
 
@@ -65,7 +68,9 @@ pub fn get() -> &'static Shared {
 impl Shared {
     /// All slots in use.
     pub fn slots(&self) -> impl Iterator<Item = &Slot> {
-        self.slots.iter().filter(|slot| slot.database.load(Ordering::Acquire) != 0)
+        self.slots
+            .iter()
+            .filter(|slot| slot.database.load(Ordering::Acquire) != 0)
     }
 
     /// The slot of `database`, taken if it had none; None when all are taken.

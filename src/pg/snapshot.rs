@@ -31,5 +31,9 @@ pub fn active() -> Snapshot {
 /// The full id of `xid`, which is not newer than `next` and within 2^31 of it.
 fn widen(next: u64, xid: u32) -> u64 {
     let full = (next & !0xFFFF_FFFF) | u64::from(xid);
-    if full > next { full.wrapping_sub(1 << 32) } else { full }
+    if full > next {
+        full.wrapping_sub(1 << 32)
+    } else {
+        full
+    }
 }

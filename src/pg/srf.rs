@@ -67,8 +67,10 @@ impl Rows {
                 ));
             }
             let previous = pg_sys::MemoryContextSwitchTo(self.context);
-            let mut nulls: Vec<bool> =
-                cells.iter().map(|cell| matches!(cell, Cell::Null)).collect();
+            let mut nulls: Vec<bool> = cells
+                .iter()
+                .map(|cell| matches!(cell, Cell::Null))
+                .collect();
             let mut values: Vec<pg_sys::Datum> = cells.iter().map(|cell| datum(cell)).collect();
             pg_sys::MemoryContextSwitchTo(previous);
             pg_sys::tuplestore_putvalues(

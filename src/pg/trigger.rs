@@ -42,7 +42,9 @@ impl Firing {
                 if number >= trigger.tgnargs as usize {
                     return Ok(Vec::new());
                 }
-                CStr::from_ptr(*trigger.tgargs.add(number)).to_string_lossy().into_owned()
+                CStr::from_ptr(*trigger.tgargs.add(number))
+                    .to_string_lossy()
+                    .into_owned()
             };
             serde_json::from_str(&text).map_err(|_| {
                 error::report_hint(
@@ -52,7 +54,10 @@ impl Firing {
                 )
             })
         };
-        Ok(Hidden { exclude: list(0)?, redact: list(1)? })
+        Ok(Hidden {
+            exclude: list(0)?,
+            redact: list(1)?,
+        })
     }
 }
 
@@ -103,9 +108,11 @@ unsafe fn firing(data: &pg_sys::TriggerData) -> error::Result<Firing> {
         (pg_sys::TRIGGER_EVENT_INSERT, true, true) => {
             (Operation::Insert, None, Some(row(data.tg_trigslot)))
         }
-        (pg_sys::TRIGGER_EVENT_UPDATE, true, true) => {
-            (Operation::Update, Some(row(data.tg_trigslot)), Some(row(data.tg_newslot)))
-        }
+        (pg_sys::TRIGGER_EVENT_UPDATE, true, true) => (
+            Operation::Update,
+            Some(row(data.tg_trigslot)),
+            Some(row(data.tg_newslot)),
+        ),
         (pg_sys::TRIGGER_EVENT_DELETE, true, true) => {
             (Operation::Delete, Some(row(data.tg_trigslot)), None)
         }
@@ -118,5 +125,11 @@ unsafe fn firing(data: &pg_sys::TriggerData) -> error::Result<Firing> {
             ));
         }
     };
-    Ok(Firing { relation: data.tg_relation, operation, old, new, trigger: data.tg_trigger })
+    Ok(Firing {
+        relation: data.tg_relation,
+        operation,
+        old,
+        new,
+        trigger: data.tg_trigger,
+    })
 }

@@ -60,6 +60,10 @@ pub fn client_address() -> Option<String> {
 /// # Safety
 /// `string` is NULL or a C string.
 unsafe fn text(string: *const c_char) -> Option<String> {
+    if string.is_null() {
+        return None;
+    }
     // SAFETY: the caller's promise.
-    (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned())
+    let string = unsafe { CStr::from_ptr(string) };
+    Some(string.to_string_lossy().into_owned())
 }

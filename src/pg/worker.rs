@@ -78,7 +78,9 @@ pub extern "C-unwind" fn ward_sealer_main(arg: pg_sys::Datum) {
 /// Shows what the worker is doing in pg_stat_activity.
 pub fn report(activity: &std::ffi::CStr) {
     // SAFETY: a C string that is copied.
-    unsafe { pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, activity.as_ptr()) }
+    unsafe {
+        pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, activity.as_ptr())
+    }
 }
 
 /// Shows that the worker is waiting.
