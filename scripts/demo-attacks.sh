@@ -5,7 +5,7 @@
 attack() { # what happens, place that the report must name, attack, undo
   local verdict
   tell '' "$1"
-  printf '  sql> %s\n' "${3//$'\n'/ }"
+  printf '  sql> %s\n' "$3"
   q -c "$3"
   verdict=$(q -F ' | ' -c "SELECT 'valid: ' || is_valid, 'first bad entry: ' || coalesce(first_bad_entry::text, '-'),
                                   reason FROM ward.verify_audit_trail_integrity()")
@@ -34,8 +34,8 @@ five_attacks() {
   [[ -n ${segment:-} ]] || die "entry $entry lies in no segment"
   tell "The target is entry $entry in block $block, stored in table $segment."
 
-  flip="UPDATE $segment SET image = set_byte(image, length(image) - 1,
-    get_byte(image, length(image) - 1) # 1) WHERE entry_id = $entry"
+  local last="length(image) - 1"
+  flip="UPDATE $segment SET image = set_byte(image, $last, get_byte(image, $last) # 1) WHERE entry_id = $entry"
   attack "Attack 1: change one value that an entry recorded." "entry: $entry" "$flip" "$flip"
 
   q -c "CREATE TABLE saved AS SELECT * FROM $segment WHERE entry_id = $entry"
