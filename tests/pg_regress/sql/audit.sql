@@ -194,12 +194,11 @@ CREATE TABLE cut_high PARTITION OF cut FOR VALUES FROM (10) TO (20) PARTITION BY
 CREATE TABLE cut_high_a PARTITION OF cut_high FOR VALUES FROM (10) TO (15);
 SELECT ward.enable_audit('cut');
 TRUNCATE cut_low;
-SELECT operation, record_id, old_values, new_values, changed_fields FROM trail WHERE table_name LIKE 'cut%';
+SELECT table_name, operation, record_id, old_values, new_values, changed_fields FROM trail WHERE table_name LIKE 'cut%';
 -- There is an entry for each table cut.
 TRUNCATE cut_high;
-SELECT count(*) FROM trail WHERE table_name LIKE 'cut%' AND operation = 'TRUNCATE';
 TRUNCATE cut;
-SELECT count(*) FROM trail WHERE table_name LIKE 'cut%' AND operation = 'TRUNCATE';
+SELECT table_name, count(*) FROM trail WHERE table_name LIKE 'cut%' AND operation = 'TRUNCATE' GROUP BY 1 ORDER BY 1;
 -- Disabled on the root: off in all of it.
 SELECT ward.disable_audit('part'), ward.disable_audit('cut');
 SELECT * FROM triggers WHERE tab::text ~ '^(part|cut)';

@@ -186,15 +186,20 @@ BEGIN
     END LOOP;
 END $$;
 SELECT string_agg(record_id, ' ' ORDER BY n) FROM trail WHERE table_name = 's';
--- Enough of it that parts were written before they were undone.
+-- Enough of it that parts are written before they are undone, released, or followed by more.
 BEGIN;
-INSERT INTO s VALUES (1001);
+INSERT INTO s SELECT 1000 + g FROM generate_series(1, 3000) g;
 SAVEPOINT a;
 INSERT INTO s SELECT 10000 + g FROM generate_series(1, 5000) g;
 ROLLBACK TO a;
-INSERT INTO s SELECT 20000 + g FROM generate_series(1, 10) g;
+INSERT INTO s SELECT 20000 + g FROM generate_series(1, 3000) g;
+SAVEPOINT a;
+DELETE FROM s WHERE id > 20000;
+RELEASE a;
+DELETE FROM s WHERE id > 1000;
 COMMIT;
-SELECT operation, count(*), min(record_id::int), max(record_id::int) FROM trail WHERE table_name = 's' AND record_id::int > 100 GROUP BY 1 ORDER BY 1;
+SELECT operation, count(*), count(context_source) AS with_context, min(record_id::int), max(record_id::int)
+FROM trail WHERE table_name = 's' AND record_id::int > 100 GROUP BY 1 ORDER BY 1;
 -- Procedures that commit.
 CREATE PROCEDURE commits() LANGUAGE plpgsql AS $$
 BEGIN
