@@ -17,13 +17,13 @@ CREATE TABLE ward.audit_journal_0 (
     position integer NOT NULL,
     part integer NOT NULL,
     data bytea NOT NULL
-) WITH (autovacuum_enabled = false, vacuum_truncate = false);
+) USING heap WITH (autovacuum_enabled = false, vacuum_truncate = false);
 CREATE TABLE ward.audit_journal_1 (
     xid bigint NOT NULL,
     position integer NOT NULL,
     part integer NOT NULL,
     data bytea NOT NULL
-) WITH (autovacuum_enabled = false, vacuum_truncate = false);
+) USING heap WITH (autovacuum_enabled = false, vacuum_truncate = false);
 
 ALTER TABLE ward.audit_journal_0 ALTER data SET STORAGE PLAIN;
 ALTER TABLE ward.audit_journal_1 ALTER data SET STORAGE PLAIN;
@@ -31,7 +31,8 @@ ALTER TABLE ward.audit_journal_1 ALTER data SET STORAGE PLAIN;
 -- Where the sealer starts to read each journal.
 CREATE TABLE ward.audit_journal_state (
     journal smallint PRIMARY KEY CHECK (journal IN (0, 1)),
-    low_water bigint NOT NULL DEFAULT 0 CHECK (low_water >= 0)
+    low_water bigint NOT NULL DEFAULT 0 CHECK (low_water >= 0),
+    file bigint NOT NULL DEFAULT 0
 ) WITH (fillfactor = 10);
 INSERT INTO ward.audit_journal_state (journal) VALUES (0), (1);
 
@@ -92,7 +93,7 @@ SELECT pg_catalog.pg_extension_config_dump('ward.audit_journal_1', '');
 COMMENT ON TABLE ward.audit_log IS 'Identity of this audit log: incarnation, cluster, database. One row.';
 COMMENT ON TABLE ward.audit_journal_0 IS 'Audit entries not yet sealed, as packed records (docs/log-format.md). Written at commit.';
 COMMENT ON TABLE ward.audit_journal_1 IS 'Audit entries not yet sealed, as packed records (docs/log-format.md). Written at commit.';
-COMMENT ON TABLE ward.audit_journal_state IS 'First page of each journal that may hold unsealed entries.';
+COMMENT ON TABLE ward.audit_journal_state IS 'First page of each journal that may hold unsealed entries, and the file it counts in.';
 COMMENT ON TABLE ward.audit_block IS 'Sealed blocks: leaves first_leaf to tree_size - 1, and the tree head after them.';
 COMMENT ON TABLE ward.audit_tile IS 'Hashes of the Merkle tree, as tiles of up to 256 hashes (C2SP tlog-tiles, height 8).';
 COMMENT ON TABLE ward.audit_segment IS 'Tables that hold the sealed leaves, 2^20 leaves each.';

@@ -28,12 +28,22 @@ type TableKey = (pg_sys::Oid, bool);
 struct State {
     log: Option<Log>,
     tables: HashMap<TableKey, Described>,
+    shapes: HashMap<Hash, ShapeUse>,
     mac: Option<([u8; 8], AuditMac)>,
     address: Option<Option<String>>,
     salts: SaltPool,
     transaction: Option<Transaction>,
     leaf: Vec<u8>,
     image: Vec<u8>,
+}
+
+/// What is known of a shape's leaf.
+#[derive(Default)]
+struct ShapeUse {
+    /// The sealer has registered it, so it need not be described again.
+    registered: bool,
+    /// Transactions that have described it.
+    uses: u32,
 }
 
 struct Transaction {
@@ -104,6 +114,7 @@ impl State {
         for oid in relation::take_invalidated() {
             if oid == pg_sys::InvalidOid {
                 self.tables.clear();
+                self.shapes.clear();
                 self.log = None;
             } else {
                 self.tables.remove(&(oid, false));
@@ -114,6 +125,7 @@ impl State {
                     .is_some_and(|log| log.identity_table == oid)
                 {
                     self.log = None;
+                    self.shapes.clear();
                     self.tables.clear();
                 }
             }
@@ -121,10 +133,10 @@ impl State {
     }
 
     fn begin(&mut self) -> Result<()> {
+        if self.log.is_none() {
+            self.log = Some(Log::load()?);
+        }
         if self.transaction.is_none() {
-            if self.log.is_none() {
-                self.log = Some(Log::load()?);
-            }
             let key = keys::internal_key(Purpose::Audit)?;
             if self.mac.as_ref().is_none_or(|(id, _)| *id != key.id.0) {
                 self.mac = Some((key.id.0, AuditMac::new(key.material.expose())));
@@ -146,9 +158,7 @@ impl State {
 
     fn describe(&mut self, firing: &Firing) -> Result<()> {
         if let Entry::Vacant(place) = self.tables.entry(firing.key()) {
-            let mut described = Described::of(firing)?;
-            described.registered = catalog::shape_registered(&described.id)?;
-            place.insert(described);
+            place.insert(Described::of(firing)?);
         }
         Ok(())
     }
@@ -209,20 +219,18 @@ impl State {
 
     /// Describes the table in this transaction unless the sealer already knows its shape.
     fn mark_shape(&mut self, table: TableKey) -> Result<()> {
-        let Some(described) = self.tables.get_mut(&table) else {
+        let (Some(described), Some(transaction)) = (self.tables.get(&table), &mut self.transaction)
+        else {
             return Err(lost());
         };
-        if described.registered {
+        let shape = self.shapes.entry(described.id).or_default();
+        if shape.registered || transaction.buffer.has_shape(&described.id) {
             return Ok(());
         }
-        let Some(transaction) = &mut self.transaction else {
-            return Err(lost());
-        };
-        if transaction.buffer.has_shape(&described.id) {
-            return Ok(());
-        }
-        if transaction.buffer.position() > 1 && catalog::shape_registered(&described.id)? {
-            described.registered = true;
+        // Ask again ever more rarely: on the first use, the second, the fourth …
+        shape.uses += 1;
+        shape.registered = shape.uses.is_power_of_two() && catalog::shape_registered(&described.id);
+        if shape.registered {
             return Ok(());
         }
         let leaf = ShapeLeaf {

@@ -2,6 +2,7 @@
 
 use crate::error::{self, Result};
 use crate::pg::owner;
+use crate::pg::query::{self, Arg};
 use pgrx::prelude::*;
 use ward_log::Hash;
 
@@ -19,13 +20,19 @@ impl Log {
     /// Loads it. Raises when the log has not been created yet.
     pub fn load() -> Result<Log> {
         let table = |name| owner::table(name).ok_or_else(missing);
-        let incarnation: Option<pgrx::Uuid> =
-            owner::run(|| Spi::get_one("SELECT incarnation FROM ward.audit_log"))
-                .map_err(error::spi)?;
+        table(c"audit_log")?;
+        let mut incarnation = None;
+        owner::run(|| {
+            query::read(
+                c"SELECT uuid_send(incarnation) FROM ward.audit_log",
+                &[],
+                |row| incarnation = row.bytes(1).try_into().ok(),
+            );
+        });
         Ok(Log {
             journals: [table(c"audit_journal_0")?, table(c"audit_journal_1")?],
             identity_table: table(c"audit_log")?,
-            incarnation: *incarnation.ok_or_else(missing)?.as_bytes(),
+            incarnation: incarnation.ok_or_else(missing)?,
         })
     }
 }
@@ -39,13 +46,14 @@ fn missing() -> pgrx::pg_sys::panic::ErrorReport {
 }
 
 /// Whether the sealer has registered `shape`.
-pub fn shape_registered(shape: &Hash) -> Result<bool> {
-    let found: Option<bool> = owner::run(|| {
-        Spi::get_one_with_args(
-            "SELECT EXISTS (SELECT FROM ward.audit_shape WHERE shape_id = $1)",
-            &[shape.as_slice().into()],
-        )
-    })
-    .map_err(error::spi)?;
-    Ok(found == Some(true))
+pub fn shape_registered(shape: &Hash) -> bool {
+    let mut found = false;
+    owner::run(|| {
+        query::read(
+            c"SELECT 1::bigint FROM ward.audit_shape WHERE shape_id = $1",
+            &[Arg::Bytes(shape)],
+            |_| found = true,
+        );
+    });
+    found
 }

@@ -36,13 +36,13 @@ pub fn lag() -> Result<Lag> {
             let mut chunks = Vec::new();
             journal.scan_visible(|id| {
                 if !snapshot.visible(id.xid) {
-                    chunks.push(id.tid);
+                    chunks.push(id);
                 }
             });
             let mut bytes = Vec::new();
-            for tid in chunks {
+            for id in chunks {
                 bytes.clear();
-                journal.fetch(tid, &mut bytes);
+                journal.fetch(&id, &mut bytes);
                 unsealed_bytes += bytes.len();
             }
         }

@@ -9,6 +9,7 @@ mod enable;
 pub mod entries;
 mod image;
 mod lag;
+mod progress;
 mod salt;
 mod seal;
 mod store;

@@ -5,6 +5,7 @@
 //! a transaction that stays open across many blocks.
 
 use super::check::TransactionCheck;
+use super::progress::{self, Progress};
 use super::store::{self, Block, Identity, SEGMENT_BITS};
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
@@ -12,7 +13,6 @@ use crate::pg::journal::{ChunkId, Journal, Mode};
 use crate::pg::segment::Appender;
 use crate::pg::{owner, process, snapshot};
 use pgrx::prelude::*;
-use std::collections::BTreeSet;
 use ward_log::{
     AuditMac, Hash, IncarnationLeaf, SealLeaf, Snapshot, Tree, ViolationLeaf, empty_root, leaf_hash,
 };
@@ -33,8 +33,7 @@ pub struct Sealer {
     tree: Tree,
     next_block: u64,
     snapshot: Snapshot,
-    scan_from: [u32; 2],
-    pending: BTreeSet<ChunkId>,
+    progress: Progress,
 }
 
 impl Sealer {
@@ -46,6 +45,7 @@ impl Sealer {
         let Some(identity) = store::identity()? else {
             return Ok(None);
         };
+        refuse_copy(&identity)?;
         let last = store::last_block();
         let size = last.as_ref().map_or(0, |block| block.tree_size);
         let mut edge = Vec::new();
@@ -74,14 +74,23 @@ impl Sealer {
             tree,
             next_block: last.map_or(0, |block| block.block_no + 1),
             snapshot,
-            scan_from: store::low_water()?,
-            pending: BTreeSet::new(),
+            progress: Progress::load()?,
         }))
+    }
+
+    /// Whether the log is still as this sealer left it.
+    pub fn is_current(&self) -> Result<bool> {
+        let head =
+            store::last_block().map_or((0, empty_root()), |block| (block.block_no + 1, block.root));
+        Ok(
+            store::identity()?.is_some_and(|now| now.incarnation == self.identity.incarnation)
+                && head == (self.next_block, self.tree.root()),
+        )
     }
 
     /// Whether entries of unfinished transactions were seen.
     pub fn waits(&self) -> bool {
-        !self.pending.is_empty()
+        self.progress.waits()
     }
 
     /// Seals what can be sealed, inside the caller's transaction, whose active snapshot is S_n. On
@@ -89,24 +98,7 @@ impl Sealer {
     pub fn round(&mut self) -> Result<Round> {
         let after = snapshot::active();
         let journals = open_journals(Mode::Read)?;
-        let mut ready = BTreeSet::new();
-        let mut scanned = [0; 2];
-        for (journal, (from, closed)) in
-            journals.iter().zip(self.scan_from.iter().zip(&mut scanned))
-        {
-            *closed = journal.closed_pages();
-            journal.scan_any(*from, |id| {
-                if !self.snapshot.visible(id.xid) {
-                    if after.visible(id.xid) {
-                        ready.insert(id);
-                    } else {
-                        self.pending.insert(id);
-                    }
-                }
-            });
-        }
-        let still = self.pending.split_off_unfinished(&after, &mut ready);
-        self.pending = still;
+        let ready = self.progress.finished(&journals, &self.snapshot, &after);
         let block = Block {
             block_no: self.next_block,
             first_leaf: self.tree.size(),
@@ -136,10 +128,7 @@ impl Sealer {
             }
         }
         let outcome = writer.finish(block, &self.snapshot, &after)?;
-        for (number, closed) in scanned.iter().enumerate() {
-            self.scan_from[number] = closed.saturating_sub(1);
-            store::put_low_water(number as u8, self.low_water(number as u8))?;
-        }
+        self.progress.save()?;
         if let Round::Sealed = outcome {
             self.snapshot = after;
             self.next_block += 1;
@@ -147,46 +136,9 @@ impl Sealer {
         Ok(outcome)
     }
 
-    /// The first page a restarted sealer must read.
-    fn low_water(&self, journal: u8) -> u32 {
-        self.pending
-            .iter()
-            .filter(|chunk| chunk.journal == journal)
-            .map(|chunk| chunk.tid.0)
-            .min()
-            .unwrap_or(u32::MAX)
-            .min(self.scan_from[journal as usize])
-    }
-
-    /// Whether every finished transaction's chunk in `journal` has been sealed and none is open.
+    /// Whether all that `journal` holds is sealed or void.
     pub fn drained(&self, journal: &Journal) -> bool {
-        let mut open = false;
-        journal.scan_any(self.low_water(journal.number()), |id| {
-            open |= !self.snapshot.visible(id.xid);
-        });
-        !open
-    }
-
-    /// Notes that `journal` was emptied.
-    pub fn emptied(&mut self, journal: u8) -> Result<()> {
-        self.scan_from[journal as usize] = 0;
-        store::put_low_water(journal, 0)
-    }
-}
-
-/// Moves finished chunks over.
-trait Finished {
-    fn split_off_unfinished(&mut self, after: &Snapshot, ready: &mut BTreeSet<ChunkId>) -> Self;
-}
-
-impl Finished for BTreeSet<ChunkId> {
-    fn split_off_unfinished(&mut self, after: &Snapshot, ready: &mut Self) -> Self {
-        let (finished, open) = std::mem::take(self)
-            .into_iter()
-            .partition(|id| after.visible(id.xid));
-        let mut finished: Self = finished;
-        ready.append(&mut finished);
-        open
+        progress::drained(journal, &self.snapshot)
     }
 }
 
@@ -215,27 +167,29 @@ fn seal_transaction<'c>(
     writer: &mut BlockWriter,
 ) -> Result<()> {
     let mut bytes = Vec::new();
+    let mut piece = Vec::new();
     let mut last: Option<ChunkId> = None;
     for chunk in chunks {
         pgrx::check_for_interrupts!();
-        if chunk.part == 0 && !bytes.is_empty() {
-            check.records(&bytes, |sealable| writer.sealable(&sealable))?;
-            bytes.clear();
-        }
-        let before = bytes.len();
+        piece.clear();
         // A chunk that the snapshot does not see belongs to a rolled-back subtransaction.
-        if !journals[chunk.journal as usize].fetch(chunk.tid, &mut bytes) {
+        if !journals[chunk.journal as usize].fetch(chunk, &mut piece) {
             continue;
         }
         let follows =
-            last.is_some_and(|l| l.position == chunk.position && l.part + 1 == chunk.part);
-        if chunk.part != 0 && (before == 0 || !follows) {
+            last.is_some_and(|last| last.position == chunk.position && last.part + 1 == chunk.part);
+        if chunk.part == 0 {
+            check.records(&bytes, |sealable| writer.sealable(&sealable))?;
+            bytes.clear();
+        } else if !follows {
             check.note(
                 ward_log::ViolationKind::PositionGap,
                 "a part of a record is missing",
             );
             bytes.clear();
+            piece.clear();
         }
+        bytes.append(&mut piece);
         last = Some(*chunk);
     }
     check.records(&bytes, |sealable| writer.sealable(&sealable))
@@ -280,9 +234,10 @@ impl<'t> BlockWriter<'t> {
             if let Some((_, full)) = self.appender.take() {
                 full.finish();
             }
-            let table = match store::segment_table(segment) {
-                Some(table) => table,
-                None => store::create_segment(segment)?,
+            let table = if store::is_registered(segment) {
+                store::segment_table(segment).ok_or_else(torn)?
+            } else {
+                store::create_segment(segment)?
             };
             self.appender = Some((segment, Appender::open(table)));
         }
@@ -352,6 +307,22 @@ fn encoded(snapshot: &Snapshot) -> Vec<u8> {
     let mut bytes = Vec::new();
     snapshot.encode(&mut bytes);
     bytes
+}
+
+/// A log that was copied or restored to another database continues another history.
+fn refuse_copy(identity: &Identity) -> Result<()> {
+    let (system, _) = process::cluster_identity();
+    if (identity.system_identifier, identity.database_oid)
+        == (system, process::my_database().to_u32())
+    {
+        return Ok(());
+    }
+    Err(error::report_hint(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "the audit log of this database is a copy of another database's log",
+        "It was restored or copied here and can be read and verified, but this version of pg_ward cannot continue \
+         it. Entries of new changes are kept in the journal, unsealed.",
+    ))
 }
 
 fn torn() -> pgrx::pg_sys::panic::ErrorReport {

@@ -1,5 +1,6 @@
 //! Reads and writes of the log's own tables, through SPI as their owner.
 
+use super::progress::Mark;
 use crate::error::{self, Result};
 use crate::pg::owner;
 use crate::pg::query::{self, Arg};
@@ -204,40 +205,62 @@ pub fn put_shape(shape: &Hash, entry_id: u64, content: &[u8]) -> Result<()> {
     .map_err(error::spi)
 }
 
-/// First page of each journal to read after a restart.
-pub fn low_water() -> Result<[u32; 2]> {
-    let get = |journal: i16| {
-        Spi::get_one_with_args::<i64>(
-            "SELECT low_water FROM ward.audit_journal_state WHERE journal = $1",
-            &[journal.into()],
-        )
-        .map(|page| page.unwrap_or(0) as u32)
-        .map_err(error::spi)
-    };
-    Ok([get(0)?, get(1)?])
+/// Where to begin reading each journal.
+pub fn marks() -> Result<[Mark; 2]> {
+    let mut marks = [Mark { page: 0, file: 0 }; 2];
+    query::read(
+        c"SELECT journal::bigint, low_water, file FROM ward.audit_journal_state",
+        &[],
+        |row| {
+            if let Some(mark) = marks.get_mut(row.int8(1) as usize) {
+                *mark = Mark {
+                    page: row.int8(2) as u32,
+                    file: row.int8(3) as u32,
+                };
+            }
+        },
+    );
+    Ok(marks)
 }
 
-/// Notes the first page of `journal` to read after a restart.
-pub fn put_low_water(journal: u8, page: u32) -> Result<()> {
+/// Stores where to begin reading `journal`.
+pub fn put_mark(journal: u8, mark: Mark) -> Result<()> {
     Spi::run_with_args(
-        "UPDATE ward.audit_journal_state SET low_water = $2 WHERE journal = $1 AND low_water <> $2",
-        &[i16::from(journal).into(), i64::from(page).into()],
+        "UPDATE ward.audit_journal_state SET low_water = $2, file = $3 \
+         WHERE journal = $1 AND (low_water, file) <> ($2, $3)",
+        &[
+            i16::from(journal).into(),
+            i64::from(mark.page).into(),
+            i64::from(mark.file).into(),
+        ],
     )
     .map_err(error::spi)
+}
+
+/// Whether segment `number` was made by the sealer of this log.
+pub fn is_registered(number: u64) -> bool {
+    let mut found = false;
+    query::read(
+        c"SELECT 1::bigint FROM ward.audit_segment WHERE segment_no = $1",
+        &[Arg::Int8(number as i64)],
+        |_| found = true,
+    );
+    found
 }
 
 /// The table of segment `number`, or None when there is none.
 pub fn segment_table(number: u64) -> Option<pg_sys::Oid> {
     let name = std::ffi::CString::new(segment_name(number)).ok()?;
-    owner::table(&name)
+    owner::segment(&name)
 }
 
-/// Makes the table of segment `number`.
+/// Makes the table of segment `number`. It is no member of the extension, so that a dump holds it,
+/// but goes when the log goes.
 pub fn create_segment(number: u64) -> Result<pg_sys::Oid> {
     let name = segment_name(number);
     Spi::run(&format!(
         "CREATE TABLE ward.{name} (entry_id bigint NOT NULL, leaf bytea NOT NULL, image bytea) \
-         WITH (autovacuum_enabled = false); \
+         USING heap WITH (autovacuum_enabled = false); \
          COMMENT ON TABLE ward.{name} IS 'Sealed leaves of the audit trail, segment {number}.'"
     ))
     .and_then(|()| {
@@ -247,7 +270,9 @@ pub fn create_segment(number: u64) -> Result<pg_sys::Oid> {
         )
     })
     .map_err(error::spi)?;
-    segment_table(number).ok_or_else(missing_segment)
+    let table = segment_table(number).ok_or_else(missing_segment)?;
+    owner::bind_to_log(table);
+    Ok(table)
 }
 
 fn missing_segment() -> pgrx::pg_sys::panic::ErrorReport {

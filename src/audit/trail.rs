@@ -203,7 +203,7 @@ impl Source {
     fn append_to(&self, bytes: &mut Vec<u8>, journals: &[Journal; 2]) {
         match self {
             Source::Journal(id) => {
-                journals[id.journal as usize].fetch(id.tid, bytes);
+                journals[id.journal as usize].fetch(id, bytes);
             }
             Source::Memory(held) => bytes.extend_from_slice(held),
         }

@@ -5,37 +5,48 @@ use super::store;
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
 use crate::pg::owner;
+use crate::pg::process::EPOCH_SHIFT;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::collections::HashMap;
-use ward_log::{BlockInfo, Hash, LogSource, Options, Summary, Verifier, Violation};
+use ward_log::{BlockInfo, Hash, LogSource, Options, Verifier, Violation};
 
 /// How many tiles or blocks are read at once.
 const PREFETCH: u64 = 256;
 
 /// Verifies the whole log as one snapshot sees it, and hands every violation to `report`.
-fn verify(report: &mut dyn FnMut(Violation)) -> Result<Option<Summary>> {
+fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
     if owner::table(c"audit_log").is_none() {
-        return Ok(None);
+        return Ok(Checked::default());
     }
-    let keys = keys::all_versions(Purpose::Audit)?;
-    let audit_keys = keys
-        .iter()
-        .map(|key| (key.id.0, *key.material.expose()))
-        .collect();
     owner::run(|| {
         let Some(last) = store::last_block() else {
-            return Ok(None);
+            return Ok(Checked::default());
         };
+        let covered = range.covered();
+        let mut report = |violation: Violation| {
+            if covered.concerns(&violation) {
+                report(violation);
+            }
+        };
+        // After the snapshot: a key that a sealed entry names is there by now.
+        let audit_keys = keys::all_versions(Purpose::Audit)?
+            .iter()
+            .map(|key| (key.id.0, *key.material.expose()))
+            .collect();
         let options = Options {
             audit_keys,
             ..Options::default()
         };
-        let mut verifier = Verifier::new(Stored::default(), options, report);
+        let mut verifier = Verifier::new(Stored::default(), options, &mut report);
+        let mut entries = 0;
         let mut next = 0;
         for number in 0.. {
             match store::segment_table(number) {
                 Some(table) => store::leaves(table, number, &mut next, |id, leaf, image| {
+                    if leaf.first() == Some(&ROW_LEAF) && covered.leaves.contains(&id) {
+                        entries += 1;
+                    }
                     verifier.leaf(id, leaf, image);
                 })?,
                 None if number << store::SEGMENT_BITS >= last.tree_size => break,
@@ -43,8 +54,22 @@ fn verify(report: &mut dyn FnMut(Violation)) -> Result<Option<Summary>> {
                 None => {}
             }
         }
-        Ok(Some(verifier.finish(last.tree_size)))
+        verifier.finish(last.tree_size);
+        Ok(Checked {
+            entries,
+            blocks: covered.blocks.end - covered.blocks.start,
+        })
     })
+}
+
+/// Type byte of row leaves (docs/log-format.md).
+const ROW_LEAF: u8 = 0x01;
+
+/// What was checked.
+#[derive(Default)]
+struct Checked {
+    entries: u64,
+    blocks: u64,
 }
 
 /// The stored tiles and blocks, read ahead.
@@ -100,10 +125,17 @@ impl From<store::Block> for BlockInfo {
     }
 }
 
-/// Blocks sealed in a time range, as a filter of violations and counts.
+/// A time range, in microseconds since 1970; None is open.
 struct Range {
     from: Option<i64>,
     to: Option<i64>,
+}
+
+/// The blocks whose entries can lie in a range.
+struct Covered {
+    all: bool,
+    blocks: std::ops::Range<u64>,
+    leaves: std::ops::Range<u64>,
 }
 
 impl Range {
@@ -112,11 +144,14 @@ impl Range {
         to: Option<TimestampWithTimeZone>,
     ) -> Result<Range> {
         let micros = |time: TimestampWithTimeZone| {
-            pg_sys::TimestampTz::from(time) + crate::pg::process::EPOCH_SHIFT
+            pg_sys::TimestampTz::from(time).saturating_add(EPOCH_SHIFT)
         };
         let range = Range {
-            from: from.map(micros),
-            to: to.map(micros),
+            // minus infinity and infinity are the smallest and largest timestamps
+            from: from
+                .map(micros)
+                .filter(|from| *from != i64::MIN + EPOCH_SHIFT),
+            to: to.map(micros).filter(|to| *to != i64::MAX),
         };
         if let (Some(from), Some(to)) = (range.from, range.to)
             && from > to
@@ -130,27 +165,42 @@ impl Range {
         Ok(range)
     }
 
-    fn is_open(&self) -> bool {
-        self.from.is_none() && self.to.is_none()
-    }
-
-    /// First and last block, and their leaves, whose entries can lie in the range.
-    fn blocks(&self) -> Option<(u64, u64, u64)> {
-        let mut covered: Option<(u64, u64, u64)> = None;
+    /// From the first block sealed in or after the range to the first one sealed after it, which may
+    /// still hold entries of it.
+    fn covered(&self) -> Covered {
+        let mut covered = Covered {
+            all: self.from.is_none() && self.to.is_none(),
+            blocks: 0..0,
+            leaves: 0..0,
+        };
         let mut ended = false;
-        owner::run(|| {
-            store::blocks(0, u64::MAX, |block| {
-                let late_enough = self.from.is_none_or(|from| block.sealed_at >= from);
-                if late_enough && !ended {
-                    let (first, _, leaves) = covered.unwrap_or((block.block_no, 0, 0));
-                    let own = block.tree_size.saturating_sub(block.first_leaf);
-                    covered = Some((first, block.block_no, leaves + own));
-                    // The first block sealed after the range may still hold entries of it.
-                    ended = self.to.is_some_and(|to| block.sealed_at > to);
-                }
-            });
+        store::blocks(0, u64::MAX, |block| {
+            if ended || self.from.is_some_and(|from| block.sealed_at < from) {
+                return;
+            }
+            if covered.blocks.is_empty() {
+                covered.blocks.start = block.block_no;
+                covered.leaves.start = block.first_leaf;
+            }
+            covered.blocks.end = block.block_no + 1;
+            covered.leaves.end = block.tree_size;
+            ended = self.to.is_some_and(|to| block.sealed_at > to);
         });
+        if covered.all {
+            // Whatever the rows say, everything is looked at.
+            covered.leaves = 0..u64::MAX;
+        }
         covered
+    }
+}
+
+impl Covered {
+    /// A violation that belongs to no block concerns every range.
+    fn concerns(&self, violation: &Violation) -> bool {
+        self.all
+            || violation
+                .block
+                .is_none_or(|block| self.blocks.contains(&block))
     }
 }
 
@@ -173,18 +223,10 @@ fn verify_audit_trail_integrity(
     ErrorReport,
 > {
     let range = Range::new(from_time, to_time)?;
-    let covered = range.blocks();
     let mut first: Option<Violation> = None;
-    let summary = verify(&mut |violation| {
-        if first.is_none() && within(&range, covered, &violation) {
-            first = Some(violation);
-        }
+    let checked = verify(&range, &mut |violation| {
+        first.get_or_insert(violation);
     })?;
-    let (entries, blocks) = match (&summary, covered) {
-        (Some(summary), _) if range.is_open() => (summary.entries, summary.blocks),
-        (Some(_), Some((from, to, leaves))) => (leaves, to - from + 1),
-        _ => (0, 0),
-    };
     let reason = first.as_ref().map(|violation| {
         let block = violation
             .block
@@ -193,23 +235,13 @@ fn verify_audit_trail_integrity(
     });
     Ok(TableIterator::once((
         first.is_none(),
-        entries as i64,
-        blocks as i64,
+        checked.entries as i64,
+        checked.blocks as i64,
         first
             .and_then(|violation| violation.entry)
             .map(|entry| entry as i64),
         reason,
     )))
-}
-
-/// Whether a violation concerns the range; those without a block concern every range.
-fn within(range: &Range, covered: Option<(u64, u64, u64)>, violation: &Violation) -> bool {
-    match (violation.block, covered) {
-        _ if range.is_open() => true,
-        (None, _) => true,
-        (Some(block), Some((from, to, _))) => (from..=to).contains(&block),
-        (Some(_), None) => false,
-    }
 }
 
 /// Verifies the sealed log and returns every failure.
@@ -230,17 +262,14 @@ fn audit_violations(
     ErrorReport,
 > {
     let range = Range::new(from_time, to_time)?;
-    let covered = range.blocks();
     let mut found = Vec::new();
-    verify(&mut |violation| {
-        if within(&range, covered, &violation) {
-            found.push((
-                violation.kind.as_str().to_owned(),
-                violation.block.map(|block| block as i64),
-                violation.entry.map(|entry| entry as i64),
-                violation.detail,
-            ));
-        }
+    verify(&range, &mut |violation| {
+        found.push((
+            violation.kind.as_str().to_owned(),
+            violation.block.map(|block| block as i64),
+            violation.entry.map(|entry| entry as i64),
+            violation.detail,
+        ));
     })?;
     Ok(TableIterator::new(found))
 }

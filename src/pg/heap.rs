@@ -4,6 +4,25 @@ use crate::error;
 use pgrx::prelude::*;
 use std::ptr;
 
+/// Opens a table of the log. Raises when it is gone, or not stored as a heap, which is the only form
+/// that the native reads and writes of the log understand.
+///
+/// # Safety
+/// Inside a transaction; the caller closes the relation.
+pub unsafe fn open(oid: pg_sys::Oid, lock: i32) -> pg_sys::Relation {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let relation = pg_sys::table_open(oid, lock);
+        if (*(*relation).rd_rel).relam != pg_sys::HEAP_TABLE_AM_OID {
+            error::raise(error::report(
+                PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
+                "a table of the audit log does not use the heap access method",
+            ));
+        }
+        relation
+    }
+}
+
 /// The columns of `tuple`, None where NULL. Raises if the table does not have exactly `N` columns,
 /// which only someone who altered it can bring about.
 ///

@@ -67,7 +67,7 @@ impl Journal {
             Mode::Write => pg_sys::RowExclusiveLock,
         };
         // SAFETY: raises if the table is gone.
-        let relation = unsafe { pg_sys::table_open(oid, lock as i32) };
+        let relation = unsafe { heap::open(oid, lock as i32) };
         Journal { relation, number }
     }
 
@@ -119,12 +119,18 @@ impl Journal {
                 self.relation,
                 tuple,
                 cid,
-                pg_sys::HEAP_INSERT_SKIP_FSM as i32,
+                (pg_sys::HEAP_INSERT_SKIP_FSM | pg_sys::HEAP_INSERT_NO_LOGICAL) as i32,
                 ptr::null_mut(),
             );
             pg_sys::heap_freetuple(tuple);
             pg_sys::pfree(data.cast());
         }
+    }
+
+    /// The file it is stored in now.
+    pub fn file(&self) -> u32 {
+        // SAFETY: the relation is open.
+        unsafe { (*(*self.relation).rd_rel).relfilenode }.to_u32()
     }
 
     /// Number of pages such that only the last and later ones can still get tuples.
@@ -205,29 +211,32 @@ impl Journal {
         }
     }
 
-    /// Appends the bytes of the chunk at `tid` to `out` if the active snapshot sees it.
-    pub fn fetch(&self, tid: Tid, out: &mut Vec<u8>) -> bool {
+    /// Appends the bytes of chunk `id` to `out` if the active snapshot sees it at its place.
+    pub fn fetch(&self, id: &ChunkId, out: &mut Vec<u8>) -> bool {
         // SAFETY: a zeroed HeapTupleData with t_self set is what heap_fetch expects; the buffer pin
         // is released before returning.
         unsafe {
             let mut tuple = pg_sys::HeapTupleData::default();
-            pgrx::itemptr::item_pointer_set_all(&mut tuple.t_self, tid.0, tid.1);
+            pgrx::itemptr::item_pointer_set_all(&mut tuple.t_self, id.tid.0, id.tid.1);
             let mut buffer: pg_sys::Buffer = 0;
-            let found = pg_sys::heap_fetch(
+            let seen = pg_sys::heap_fetch(
                 self.relation,
                 pg_sys::GetActiveSnapshot(),
                 &mut tuple,
                 &mut buffer,
                 false,
             );
-            if found {
-                let [_, _, _, data] = heap::deform(&mut tuple, (*self.relation).rd_att);
-                if let Some(data) = data {
-                    heap::with_bytes(data, |bytes| out.extend_from_slice(bytes));
-                }
-                pg_sys::ReleaseBuffer(buffer);
+            if !seen {
+                return false;
             }
-            found
+            // Vacuum may have given the place of a rolled-back chunk to another one.
+            let same = self.chunk_id(&mut tuple) == Some(*id);
+            let [_, _, _, data] = heap::deform(&mut tuple, (*self.relation).rd_att);
+            if let Some(data) = data.filter(|_| same) {
+                heap::with_bytes(data, |bytes| out.extend_from_slice(bytes));
+            }
+            pg_sys::ReleaseBuffer(buffer);
+            same
         }
     }
 }

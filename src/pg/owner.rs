@@ -1,7 +1,8 @@
 //! Running the extension's own queries on its own tables, whoever the caller is.
 
+use crate::error;
 use pgrx::prelude::*;
-use std::ffi::c_int;
+use std::ffi::{CStr, c_int};
 
 /// Runs `work` as the owner of the extension, with a search path nobody can put objects in and the
 /// latest snapshot, so that neither the caller's rights, path nor isolation level matter. Everything
@@ -24,8 +25,12 @@ impl Scope {
             let mut user = pg_sys::InvalidOid;
             let mut security = 0;
             pg_sys::GetUserIdAndSecContext(&mut user, &mut security);
-            let owner = pg_sys::get_namespace_oid(c"ward".as_ptr(), false);
-            let owner = namespace_owner(owner);
+            let Some(owner) = table(c"audit_log").map(owner_of) else {
+                error::raise(error::report(
+                    PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
+                    "the extension pg_ward is not installed in this database",
+                ));
+            };
             let nest = pg_sys::NewGUCNestLevel();
             pg_sys::SetUserIdAndSecContext(
                 owner,
@@ -67,27 +72,69 @@ impl Drop for Scope {
     }
 }
 
-/// # Safety
-/// `namespace` is the oid of a schema.
-unsafe fn namespace_owner(namespace: pg_sys::Oid) -> pg_sys::Oid {
+/// The owner of a table.
+fn owner_of(table: pg_sys::Oid) -> pg_sys::Oid {
     // SAFETY: the tuple is released after its fixed part was read.
     unsafe {
         let tuple = pg_sys::SearchSysCache1(
-            pg_sys::SysCacheIdentifier::NAMESPACEOID as c_int,
-            pg_sys::Datum::from(namespace),
+            pg_sys::SysCacheIdentifier::RELOID as c_int,
+            pg_sys::Datum::from(table),
         );
         if tuple.is_null() {
-            return pg_sys::Oid::from(pg_sys::BOOTSTRAP_SUPERUSERID);
+            return pg_sys::InvalidOid;
         }
-        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_namespace>();
-        let owner = (*form).nspowner;
+        let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_class>();
+        let owner = (*form).relowner;
         pg_sys::ReleaseSysCache(tuple);
         owner
     }
 }
 
-/// The oid of table `name` in the extension's schema, if there is one.
-pub fn table(name: &std::ffi::CStr) -> Option<pg_sys::Oid> {
+/// The oid of table or view `name` of the extension, if it is installed.
+///
+/// A table of that name that is no member of the extension does not count: in a database without
+/// the extension anybody who may create a schema could have made one, and the worker reads it as a
+/// superuser.
+pub fn table(name: &CStr) -> Option<pg_sys::Oid> {
+    let oid = relation(name)?;
+    // SAFETY: catalog look-ups.
+    unsafe {
+        let extension = pg_sys::get_extension_oid(c"pg_ward".as_ptr(), true);
+        let member_of = pg_sys::getExtensionOfObject(pg_sys::RelationRelationId, oid);
+        (extension != pg_sys::InvalidOid && member_of == extension).then_some(oid)
+    }
+}
+
+/// The oid of a segment table: no member of the extension, but owned by its owner.
+pub fn segment(name: &CStr) -> Option<pg_sys::Oid> {
+    let log = table(c"audit_log")?;
+    let segment = relation(name)?;
+    // SAFETY: a catalog look-up.
+    let kind = unsafe { pg_sys::get_rel_relkind(segment) } as u8;
+    (kind == pg_sys::RELKIND_RELATION && owner_of(segment) == owner_of(log)).then_some(segment)
+}
+
+/// Has a segment dropped together with the log's identity table, and so with the extension.
+pub fn bind_to_log(segment: pg_sys::Oid) {
+    let Some(log) = table(c"audit_log") else {
+        return;
+    };
+    let address = |oid| pg_sys::ObjectAddress {
+        classId: pg_sys::RelationRelationId,
+        objectId: oid,
+        objectSubId: 0,
+    };
+    // SAFETY: both addresses outlive the call.
+    unsafe {
+        pg_sys::recordDependencyOn(
+            &address(segment),
+            &address(log),
+            pg_sys::DependencyType::DEPENDENCY_AUTO,
+        );
+    }
+}
+
+fn relation(name: &CStr) -> Option<pg_sys::Oid> {
     // SAFETY: catalog look-ups.
     unsafe {
         let namespace = pg_sys::get_namespace_oid(c"ward".as_ptr(), true);

@@ -10,7 +10,9 @@ use std::ffi::CStr;
 const BATCH: std::ffi::c_long = 1000;
 
 /// An argument of a query.
-pub enum Arg {
+pub enum Arg<'a> {
+    /// bytea
+    Bytes(&'a [u8]),
     /// smallint
     Int2(i16),
     /// bigint
@@ -29,6 +31,7 @@ pub fn read(query: &CStr, args: &[Arg], mut visit: impl FnMut(&Row)) {
     let mut values: Vec<pg_sys::Datum> = Vec::with_capacity(args.len());
     for arg in args {
         let (oid, value) = match arg {
+            Arg::Bytes(bytes) => (pg_sys::BYTEAOID, pg_sys::Datum::from(heap::varlena(bytes))),
             Arg::Int2(value) => (pg_sys::INT2OID, pg_sys::Datum::from(*value)),
             Arg::Int8(value) => (pg_sys::INT8OID, pg_sys::Datum::from(*value)),
         };

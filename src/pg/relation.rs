@@ -37,8 +37,6 @@ pub struct Described {
     pub content: Vec<u8>,
     /// The shape's id.
     pub id: Hash,
-    /// Set once the sealer has registered the shape, so that it need not be described again.
-    pub registered: bool,
 }
 
 /// One row version in a trigger.
@@ -159,7 +157,6 @@ impl Described {
                 natts: (*desc).natts,
                 id: Shape::shape_id(&content),
                 content,
-                registered: false,
             })
         }
     }

@@ -23,7 +23,7 @@ impl Appender {
     pub fn open(oid: pg_sys::Oid) -> Appender {
         // SAFETY: raises if the table is gone; everything is released in `finish` or by abort.
         unsafe {
-            let relation = pg_sys::table_open(oid, pg_sys::RowExclusiveLock as i32);
+            let relation = heap::open(oid, pg_sys::RowExclusiveLock as i32);
             Appender {
                 relation,
                 bulk: pg_sys::GetBulkInsertState(),
@@ -85,7 +85,7 @@ impl Appender {
                 self.slots.as_mut_ptr(),
                 self.used as i32,
                 pg_sys::GetCurrentCommandId(true),
-                pg_sys::HEAP_INSERT_SKIP_FSM as i32,
+                (pg_sys::HEAP_INSERT_SKIP_FSM | pg_sys::HEAP_INSERT_NO_LOGICAL) as i32,
                 self.bulk,
             );
             pg_sys::MemoryContextSwitchTo(previous);
@@ -143,7 +143,7 @@ pub fn scan(oid: pg_sys::Oid, mut visit: impl FnMut(&Stored) -> bool) {
         | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
     // SAFETY: the relation stays open for the scan; each tuple is used before the next is fetched.
     unsafe {
-        let relation = pg_sys::table_open(oid, pg_sys::AccessShareLock as i32);
+        let relation = heap::open(oid, pg_sys::AccessShareLock as i32);
         let snapshot = pg_sys::GetActiveSnapshot();
         let scan = pg_sys::heap_beginscan(
             relation,
