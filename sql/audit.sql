@@ -1,9 +1,10 @@
 -- Tables and views of the audit trail. Only the sealing worker and the capture write them.
 
--- Identity of this history: one row, made by the first enable_audit().
+-- Incarnations of this log: the first is made by the first enable_audit(), another each time the log
+-- goes on in a copy of the database. Nobody's previous one is the current one.
 CREATE TABLE ward.audit_log (
-    singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
-    incarnation uuid NOT NULL,
+    incarnation uuid PRIMARY KEY,
+    previous uuid UNIQUE NULLS NOT DISTINCT REFERENCES ward.audit_log,
     system_identifier numeric(20) NOT NULL,
     database_oid oid NOT NULL,
     timeline bigint NOT NULL,
@@ -90,7 +91,7 @@ SELECT pg_catalog.pg_extension_config_dump('ward.audit_shape', '');
 SELECT pg_catalog.pg_extension_config_dump('ward.audit_journal_0', '');
 SELECT pg_catalog.pg_extension_config_dump('ward.audit_journal_1', '');
 
-COMMENT ON TABLE ward.audit_log IS 'Identity of this audit log: incarnation, cluster, database. One row.';
+COMMENT ON TABLE ward.audit_log IS 'Incarnations of this audit log: cluster and database it was or is written in.';
 COMMENT ON TABLE ward.audit_journal_0 IS 'Audit entries not yet sealed, as packed records (docs/log-format.md). Written at commit.';
 COMMENT ON TABLE ward.audit_journal_1 IS 'Audit entries not yet sealed, as packed records (docs/log-format.md). Written at commit.';
 COMMENT ON TABLE ward.audit_journal_state IS 'First page of each journal that may hold unsealed entries, and the file it counts in.';

@@ -1,5 +1,6 @@
 //! What a backend has to know of the log it writes to: its tables, its identity, its key.
 
+use super::store;
 use crate::error::{self, Result};
 use crate::pg::owner;
 use crate::pg::query::{self, Arg};
@@ -21,18 +22,11 @@ impl Log {
     pub fn load() -> Result<Log> {
         let table = |name| owner::table(name).ok_or_else(missing);
         table(c"audit_log")?;
-        let mut incarnation = None;
-        owner::run(|| {
-            query::read(
-                c"SELECT uuid_send(incarnation) FROM ward.audit_log",
-                &[],
-                |row| incarnation = row.bytes(1).try_into().ok(),
-            );
-        });
+        let identity = owner::run(store::identity).ok_or_else(missing)?;
         Ok(Log {
             journals: [table(c"audit_journal_0")?, table(c"audit_journal_1")?],
             identity_table: table(c"audit_log")?,
-            incarnation: incarnation.ok_or_else(missing)?,
+            incarnation: identity.incarnation,
         })
     }
 }

@@ -5,7 +5,7 @@ use ward_log::{AuditMac, Hash, Leaf, Records, TransactionChain, ViolationKind, l
 /// Running check of a transaction's records, in order.
 pub struct TransactionCheck<'a> {
     xid: u64,
-    incarnation: &'a [u8; 16],
+    incarnations: &'a [[u8; 16]],
     keys: &'a [([u8; 8], AuditMac)],
     chain: TransactionChain,
     closed: bool,
@@ -26,10 +26,10 @@ pub struct Sealable<'r> {
 
 impl<'a> TransactionCheck<'a> {
     /// Starts the check of transaction `xid`.
-    pub fn new(xid: u64, incarnation: &'a [u8; 16], keys: &'a [([u8; 8], AuditMac)]) -> Self {
+    pub fn new(xid: u64, incarnations: &'a [[u8; 16]], keys: &'a [([u8; 8], AuditMac)]) -> Self {
         TransactionCheck {
             xid,
-            incarnation,
+            incarnations,
             keys,
             chain: TransactionChain::new(),
             closed: false,
@@ -103,7 +103,7 @@ impl<'a> TransactionCheck<'a> {
     }
 
     fn trailer(&mut self, trailer: &ward_log::TrailerLeaf) {
-        if trailer.incarnation != *self.incarnation {
+        if !self.incarnations.contains(&trailer.incarnation) {
             self.note(
                 ViolationKind::ForeignIncarnation,
                 "the trailer belongs to another history",

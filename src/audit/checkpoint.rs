@@ -47,8 +47,7 @@ fn origin(identity: &store::Identity) -> Result<String> {
 /// The head of the sealed log as a signed checkpoint (C2SP tlog-checkpoint).
 #[pg_extern(parallel_unsafe)]
 fn audit_checkpoint() -> Result<String> {
-    let (identity, block) =
-        owner::run(|| -> Result<_> { Ok((store::identity()?, store::last_block())) })?;
+    let (identity, block) = owner::run(|| (store::identity(), store::last_block()));
     let (Some(identity), Some(block)) = (identity, block) else {
         return Err(error::report_hint(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
@@ -73,7 +72,7 @@ fn audit_checkpoint() -> Result<String> {
 /// The public key of checkpoints, in note-key form: what a verifier needs.
 #[pg_extern(parallel_unsafe)]
 fn audit_public_key() -> Result<String> {
-    let Some(identity) = owner::run(store::identity)? else {
+    let Some(identity) = owner::run(store::identity) else {
         return Err(error::report_hint(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "there is no audit log yet",

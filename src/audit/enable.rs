@@ -3,7 +3,7 @@
 use super::store;
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
-use crate::pg::{catalog, owner, process};
+use crate::pg::catalog;
 use pgrx::prelude::*;
 use std::ffi::CStr;
 
@@ -184,22 +184,10 @@ fn drop_triggers(table: &Target) -> Result<()> {
 
 /// Gives the log its identity when it has none.
 fn ensure_log() -> Result<()> {
-    if store::identity()?.is_some() {
-        return Ok(());
+    match store::identity() {
+        Some(_) => Ok(()),
+        None => store::put_incarnation(&store::Identity::new_here()?, None),
     }
-    let (system, timeline) = process::cluster_identity();
-    Spi::run_with_args(
-        "INSERT INTO ward.audit_log (incarnation, system_identifier, database_oid, timeline) \
-         VALUES (pg_catalog.gen_random_uuid(), $1::text::numeric, $2, $3) ON CONFLICT DO NOTHING",
-        &[
-            system.to_string().into(),
-            process::my_database().into(),
-            i64::from(timeline).into(),
-        ],
-    )
-    .map_err(error::spi)?;
-    catalog::invalidate(owner::table(c"audit_log"));
-    Ok(())
 }
 
 fn spi_quote_literal(text: &str) -> String {

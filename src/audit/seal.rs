@@ -29,7 +29,8 @@ pub enum Round {
 
 /// What the worker keeps in memory between rounds; rebuilt from the tables when lost.
 pub struct Sealer {
-    identity: Identity,
+    /// Every incarnation of the log; the last is the current one.
+    incarnations: Vec<Identity>,
     tree: Tree,
     next_block: u64,
     snapshot: Snapshot,
@@ -42,10 +43,10 @@ impl Sealer {
         if owner::table(c"audit_log").is_none() {
             return Ok(None);
         }
-        let Some(identity) = store::identity()? else {
+        let incarnations = store::incarnations();
+        let Some(current) = incarnations.last() else {
             return Ok(None);
         };
-        refuse_copy(&identity)?;
         let last = store::last_block();
         let size = last.as_ref().map_or(0, |block| block.tree_size);
         let mut edge = Vec::new();
@@ -69,8 +70,11 @@ impl Sealer {
                 xip: Vec::new(),
             },
         };
+        if !current.is_here() && snapshot.xmax > snapshot::next_xid() {
+            return Err(other_xids());
+        }
         Ok(Some(Sealer {
-            identity,
+            incarnations,
             tree,
             next_block: last.map_or(0, |block| block.block_no + 1),
             snapshot,
@@ -79,13 +83,12 @@ impl Sealer {
     }
 
     /// Whether the log is still as this sealer left it.
-    pub fn is_current(&self) -> Result<bool> {
+    pub fn is_current(&self) -> bool {
         let head =
             store::last_block().map_or((0, empty_root()), |block| (block.block_no + 1, block.root));
-        Ok(
-            store::identity()?.is_some_and(|now| now.incarnation == self.identity.incarnation)
-                && head == (self.next_block, self.tree.root()),
-        )
+        let incarnation = |identity: &Identity| identity.incarnation;
+        store::identity().as_ref().map(incarnation) == self.incarnations.last().map(incarnation)
+            && head == (self.next_block, self.tree.root())
     }
 
     /// Whether entries of unfinished transactions were seen.
@@ -107,16 +110,18 @@ impl Sealer {
             snapshot: encoded(&after),
             sealed_at: process::now_micros(),
         };
+        let begun = self.begin_incarnation()?;
         let mut writer = BlockWriter::new(&mut self.tree);
-        if self.next_block == 0 {
-            writer.incarnation(&self.identity, block.sealed_at)?;
+        if let Some((identity, reason)) = &begun {
+            writer.incarnation(identity, reason, &block)?;
         }
         let keys = audit_macs()?;
+        let known: Vec<[u8; 16]> = self.incarnations.iter().map(|i| i.incarnation).collect();
         let mut chunks = ready.iter().peekable();
         while let Some(first) = chunks.peek() {
             let xid = first.xid;
             let own = std::iter::from_fn(|| chunks.next_if(|chunk| chunk.xid == xid));
-            let mut check = TransactionCheck::new(xid, &self.identity.incarnation, &keys);
+            let mut check = TransactionCheck::new(xid, &known, &keys);
             seal_transaction(own, &journals, &mut check, &mut writer)?;
             if let Some((kind, detail)) = check.finish() {
                 writer.violation(&ViolationLeaf {
@@ -134,6 +139,21 @@ impl Sealer {
             self.next_block += 1;
         }
         Ok(outcome)
+    }
+
+    /// The incarnation that begins with the next block, and why, if one does: that of a new log, or
+    /// of a log that was copied here with its database.
+    fn begin_incarnation(&mut self) -> Result<Option<(Identity, &'static str)>> {
+        let Some(current) = self.incarnations.last().cloned() else {
+            return Ok(None);
+        };
+        if !current.is_here() {
+            let new = Identity::new_here()?;
+            store::put_incarnation(&new, Some(current.incarnation))?;
+            self.incarnations.push(new.clone());
+            return Ok(Some((new, "copied")));
+        }
+        Ok((self.next_block == 0).then_some((current, "created")))
     }
 
     /// Whether all that `journal` holds is sealed or void.
@@ -257,16 +277,16 @@ impl<'t> BlockWriter<'t> {
         Ok(())
     }
 
-    fn incarnation(&mut self, identity: &Identity, at: i64) -> Result<()> {
+    fn incarnation(&mut self, identity: &Identity, reason: &str, block: &Block) -> Result<()> {
         let leaf = IncarnationLeaf {
             incarnation: identity.incarnation,
             system_identifier: identity.system_identifier,
             database_oid: identity.database_oid,
             timeline: identity.timeline,
-            previous_size: 0,
-            previous_root: empty_root(),
-            reason: "created",
-            at,
+            previous_size: block.first_leaf,
+            previous_root: block.root,
+            reason,
+            at: block.sealed_at,
         };
         self.control(|out| leaf.encode(out))
     }
@@ -309,20 +329,15 @@ fn encoded(snapshot: &Snapshot) -> Vec<u8> {
     bytes
 }
 
-/// A log that was copied or restored to another database continues another history.
-fn refuse_copy(identity: &Identity) -> Result<()> {
-    let (system, _) = process::cluster_identity();
-    if (identity.system_identifier, identity.database_oid)
-        == (system, process::my_database().to_u32())
-    {
-        return Ok(());
-    }
-    Err(error::report_hint(
+/// Entries are told apart by transaction ids. Where those are counted anew, as after a restore from a
+/// dump, old entries could be taken for new ones.
+fn other_xids() -> pgrx::pg_sys::panic::ErrorReport {
+    error::report_hint(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        "the audit log of this database is a copy of another database's log",
-        "It was restored or copied here and can be read and verified, but this version of pg_ward cannot continue \
-         it. Entries of new changes are kept in the journal, unsealed.",
-    ))
+        "the audit log was restored to a cluster whose transaction ids are behind the log's",
+        "It can be read and verified, but this version of pg_ward cannot continue it. Entries of new changes \
+         are kept in the journal, unsealed.",
+    )
 }
 
 fn torn() -> pgrx::pg_sys::panic::ErrorReport {

@@ -37,3 +37,9 @@ fn widen(next: u64, xid: u32) -> u64 {
         full
     }
 }
+
+/// The next full transaction id the cluster will assign.
+pub fn next_xid() -> u64 {
+    // SAFETY: reads shared state.
+    unsafe { pg_sys::ReadNextFullTransactionId().value }
+}
