@@ -6,6 +6,7 @@ mod attacks_journal;
 mod audit_capture;
 mod audit_concurrency;
 mod audit_crash;
+mod audit_history;
 mod audit_statements;
 mod audit_types;
 mod context;
