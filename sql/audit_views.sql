@@ -24,7 +24,7 @@ CREATE FUNCTION ward.audit_entries(
     OUT transaction_id bigint,
     OUT block_no bigint
 ) RETURNS SETOF record
-    LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 100000
+    LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100000
     AS 'MODULE_PATHNAME', 'ward_audit_entries';
 COMMENT ON FUNCTION ward.audit_entries() IS 'Rows of the view audit_trail. Needs SELECT on that view.';
 
@@ -39,11 +39,16 @@ CREATE VIEW ward.audit_blocks AS
 COMMENT ON VIEW ward.audit_blocks IS 'Sealed blocks of the audit log, with the tree head after each.';
 
 CREATE VIEW ward.audited_tables AS
-    SELECT n.nspname AS table_schema, c.relname AS table_name, a.exclude, a.redact, a.enabled_at, a.enabled_by
-    FROM ward.audit_table a
+    SELECT n.nspname AS table_schema, c.relname AS table_name,
+           ARRAY(SELECT e::name FROM pg_catalog.jsonb_array_elements_text(NULLIF(a.exclude, '')::jsonb) AS e) AS exclude,
+           ARRAY(SELECT e::name FROM pg_catalog.jsonb_array_elements_text(NULLIF(a.redact, '')::jsonb) AS e) AS redact,
+           a.enabled = 'A' AS active
+    FROM ward.audit_trigger a
     JOIN pg_catalog.pg_class c ON c.oid = a.relation
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace;
-COMMENT ON VIEW ward.audited_tables IS 'Tables with auditing enabled.';
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE a.by_row AND NOT a.inherited;
+COMMENT ON VIEW ward.audited_tables IS
+    'Tables with auditing enabled, partitions under their root. active: false when somebody disabled the trigger.';
 
 REVOKE ALL ON ward.audit_trail, ward.audit_blocks, ward.audited_tables FROM PUBLIC;
 

@@ -5,12 +5,12 @@ use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
 use crate::pg::catalog;
 use pgrx::prelude::*;
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
-/// Names of the triggers. They sort after a table's own triggers of usual names, so that a change
-/// one of those makes to another audited table is recorded in the order it was made.
-const ROW_TRIGGER: &str = "ward_audit";
-const TRUNCATE_TRIGGER: &str = "ward_audit_truncate";
+mod ddl;
+mod triggers;
+
+pub use ddl::follow;
 
 /// Audits every change of a table from now on. Calling it again changes the hidden columns.
 // Declarations are spelled out because Rust has no type for regclass and name.
@@ -31,45 +31,19 @@ fn enable_audit(
     if let Some(both) = exclude.iter().find(|name| redact.contains(name)) {
         return Err(error::report(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            format!("column \"{both}\" is both excluded and redacted"),
+            format!(
+                "column \"{}\" is both excluded and redacted",
+                catalog::shown(both)
+            ),
         ));
     }
+    triggers::lock(table.oid)?;
+    not_below_another(&table)?;
     keys::ensure_internal_key(Purpose::Audit)?;
     keys::ensure_internal_key(Purpose::CheckpointSigning)?;
     ensure_log()?;
-    drop_triggers(&table)?;
-    let lists = [&exclude, &redact]
-        .map(|list| spi_quote_literal(&serde_json::Value::from(list.as_slice()).to_string()));
-    let name = &table.quoted;
-    Spi::run(&format!(
-        "CREATE TRIGGER {ROW_TRIGGER} AFTER INSERT OR UPDATE OR DELETE ON {name} FOR EACH ROW \
-         EXECUTE FUNCTION ward.audit_capture({}, {})",
-        lists[0], lists[1]
-    ))
-    .map_err(error::spi)?;
-    Spi::run(&format!(
-        "ALTER TABLE {name} ENABLE ALWAYS TRIGGER {ROW_TRIGGER}"
-    ))
-    .map_err(error::spi)?;
-    for member in catalog::with_partitions(table.oid) {
-        let name = catalog::qualified_name(member);
-        Spi::run(&format!(
-            "CREATE TRIGGER {TRUNCATE_TRIGGER} AFTER TRUNCATE ON {name} FOR EACH STATEMENT \
-             EXECUTE FUNCTION ward.audit_capture({}, {})",
-            lists[0], lists[1]
-        ))
-        .map_err(error::spi)?;
-        Spi::run(&format!(
-            "ALTER TABLE ONLY {name} ENABLE ALWAYS TRIGGER {TRUNCATE_TRIGGER}"
-        ))
-        .map_err(error::spi)?;
-    }
-    Spi::run_with_args(
-        "INSERT INTO ward.audit_table (relation, exclude, redact) VALUES ($1, $2::text[]::name[], $3::text[]::name[]) \
-         ON CONFLICT (relation) DO UPDATE SET exclude = excluded.exclude, redact = excluded.redact",
-        &[table.oid.into(), exclude.into(), redact.into()],
-    )
-    .map_err(error::spi)
+    triggers::drop(table.oid)?;
+    triggers::create(table.oid, &[json(&exclude), json(&redact)])
 }
 
 /// Stops auditing a table. What was recorded stays.
@@ -80,27 +54,39 @@ LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
 fn disable_audit(tab: Option<pg_sys::Oid>) -> Result<()> {
     let table = target(tab)?;
-    let known: Option<i64> = Spi::get_one_with_args(
-        "WITH gone AS (DELETE FROM ward.audit_table WHERE relation = $1 RETURNING 1) SELECT count(*) FROM gone",
-        &[table.oid.into()],
-    )
-    .map_err(error::spi)?;
-    if known == Some(0) {
+    triggers::lock(table.oid)?;
+    not_below_another(&table)?;
+    if !triggers::audited(table.oid)? {
         return Err(error::report_hint(
             PgSqlErrorCode::ERRCODE_UNDEFINED_OBJECT,
             format!("table {} is not audited", table.quoted),
             "SELECT * FROM ward.audited_tables lists those that are.",
         ));
     }
-    drop_triggers(&table)
+    triggers::drop(table.oid)
+}
+
+/// Refuses a table that is audited as part of another: the triggers of a whole are made together.
+fn not_below_another(table: &Target) -> Result<()> {
+    match triggers::audited_ancestor(table.oid)? {
+        None => Ok(()),
+        Some(root) => {
+            let root = catalog::shown(&root);
+            Err(error::report_hint(
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                format!("table {} is audited as part of {root}", table.quoted),
+                format!("Enable or disable the audit of {root}, or detach the table first."),
+            ))
+        }
+    }
 }
 
 /// Column names; NULL names no column.
-fn names(list: Option<Array<&CStr>>) -> Result<Vec<String>> {
+fn names(list: Option<Array<&CStr>>) -> Result<Vec<CString>> {
     list.iter()
         .flat_map(Array::iter)
         .map(|name| match name {
-            Some(name) => Ok(name.to_string_lossy().into_owned()),
+            Some(name) => Ok(name.to_owned()),
             None => Err(error::report(
                 PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
                 "the list of columns contains a NULL",
@@ -129,7 +115,7 @@ fn target(tab: Option<pg_sys::Oid>) -> Result<Target> {
             format!("there is no table with oid {}", oid.to_u32()),
         ));
     };
-    let quoted = catalog::qualified_name(oid);
+    let quoted = catalog::shown(&catalog::qualified_name(oid));
     let refuse = |what: &str| {
         error::report_hint(
             PgSqlErrorCode::ERRCODE_WRONG_OBJECT_TYPE,
@@ -155,7 +141,7 @@ fn target(tab: Option<pg_sys::Oid>) -> Result<Target> {
     }
 }
 
-fn check_columns(table: &Target, names: &[String]) -> Result<()> {
+fn check_columns(table: &Target, names: &[CString]) -> Result<()> {
     match names
         .iter()
         .find(|name| !catalog::has_column(table.oid, name))
@@ -163,23 +149,26 @@ fn check_columns(table: &Target, names: &[String]) -> Result<()> {
         None => Ok(()),
         Some(name) => Err(error::report(
             PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
-            format!("table {} has no column \"{name}\"", table.quoted),
+            format!(
+                "table {} has no column \"{}\"",
+                table.quoted,
+                catalog::shown(name)
+            ),
         )),
     }
 }
 
-fn drop_triggers(table: &Target) -> Result<()> {
-    for member in catalog::with_partitions(table.oid) {
-        for trigger in [ROW_TRIGGER, TRUNCATE_TRIGGER] {
-            // The partitions' row triggers go with the one of the table they belong to.
-            let inherited = member != table.oid && trigger == ROW_TRIGGER;
-            if !inherited && catalog::has_trigger(member, trigger) {
-                let name = catalog::qualified_name(member);
-                Spi::run(&format!("DROP TRIGGER {trigger} ON {name}")).map_err(error::spi)?;
-            }
+/// Names as a JSON array in ASCII, which reads the same in every encoding of a database.
+fn json(names: &[CString]) -> String {
+    let names: Vec<String> = names.iter().map(|name| catalog::utf8(name)).collect();
+    let mut text = String::new();
+    for unit in serde_json::Value::from(names).to_string().encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte) if byte.is_ascii() => text.push(char::from(byte)),
+            _ => text.push_str(&format!("\\u{unit:04x}")),
         }
     }
-    Ok(())
+    text
 }
 
 /// Gives the log its identity when it has none.
@@ -188,8 +177,4 @@ fn ensure_log() -> Result<()> {
         Some(_) => Ok(()),
         None => store::put_incarnation(&store::Identity::new_here()?, None),
     }
-}
-
-fn spi_quote_literal(text: &str) -> String {
-    pgrx::spi::quote_literal(text)
 }

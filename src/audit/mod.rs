@@ -5,7 +5,7 @@ pub mod capture;
 mod catalog;
 mod check;
 mod checkpoint;
-mod enable;
+pub mod enable;
 pub mod entries;
 mod image;
 mod lag;
@@ -25,10 +25,15 @@ pgrx::extension_sql_file!(
     requires = ["ward_schema"]
 );
 pgrx::extension_sql_file!(
+    "../../sql/audit_ddl.sql",
+    name = "ward_audit_ddl",
+    requires = ["ward_audit"]
+);
+pgrx::extension_sql_file!(
     "../../sql/audit_views.sql",
     name = "ward_audit_views",
     requires = [
-        "ward_audit",
+        "ward_audit_ddl",
         enable::enable_audit,
         enable::disable_audit,
         worker::seal_audit_trail,

@@ -1,7 +1,9 @@
 //! Catalog look-ups by oid.
 
+use super::owner;
+use crate::error::{self, Result};
 use pgrx::prelude::*;
-use std::ffi::{CString, c_int};
+use std::ffi::{CStr, CString};
 
 /// What kind of relation an oid is.
 pub struct Kind {
@@ -37,63 +39,117 @@ pub fn kind(oid: pg_sys::Oid) -> Option<Kind> {
     }
 }
 
-/// Schema-qualified, quoted name of a relation.
-pub fn qualified_name(oid: pg_sys::Oid) -> String {
+/// Schema-qualified, quoted name of a relation, in the server's encoding.
+pub fn qualified_name(oid: pg_sys::Oid) -> CString {
     // SAFETY: NULL names, for an oid that vanished, become empty.
     unsafe {
         let namespace = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));
         let name = pg_sys::get_rel_name(oid);
         if namespace.is_null() || name.is_null() {
-            return String::new();
+            return CString::default();
         }
-        let quoted = pg_sys::quote_qualified_identifier(namespace, name);
-        std::ffi::CStr::from_ptr(quoted)
-            .to_string_lossy()
-            .into_owned()
+        CStr::from_ptr(pg_sys::quote_qualified_identifier(namespace, name)).to_owned()
     }
 }
 
+/// Text of the server as UTF-8. What no encoding explains, in a SQL_ASCII database, is replaced.
+pub fn utf8(text: &CStr) -> String {
+    // SAFETY: the result is the argument or a palloc'ed C string.
+    unsafe {
+        let length = text.count_bytes() as i32;
+        let converted =
+            pg_sys::pg_server_to_any(text.as_ptr(), length, pg_sys::pg_enc::PG_UTF8 as i32);
+        CStr::from_ptr(converted).to_string_lossy().into_owned()
+    }
+}
+
+/// Text of the server for a message, which is not converted on its way: where the server's encoding
+/// is another than UTF-8, anything but ASCII becomes a question mark.
+pub fn shown(text: &CStr) -> String {
+    // SAFETY: reads a constant of the database.
+    if unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32 {
+        return text.to_string_lossy().into_owned();
+    }
+    utf8(text)
+        .chars()
+        .map(|c| if c.is_ascii() { c } else { '?' })
+        .collect()
+}
+
 /// Whether relation `oid` has a (not dropped) column `name`.
-pub fn has_column(oid: pg_sys::Oid, name: &str) -> bool {
-    let Ok(name) = CString::new(name) else {
-        return false;
-    };
+pub fn has_column(oid: pg_sys::Oid, name: &CStr) -> bool {
     // SAFETY: a syscache look-up.
     unsafe { pg_sys::get_attnum(oid, name.as_ptr()) > 0 }
 }
 
-unsafe extern "C-unwind" {
-    /// Declared in catalog/pg_inherits.h.
-    fn find_all_inheritors(
-        parent: pg_sys::Oid,
-        lock: c_int,
-        parents: *mut *mut pg_sys::List,
-    ) -> *mut pg_sys::List;
-}
-
-/// Whether relation `oid` has a trigger `name`.
-pub fn has_trigger(oid: pg_sys::Oid, name: &str) -> bool {
-    let Ok(name) = CString::new(name) else {
-        return false;
-    };
-    // SAFETY: a catalog look-up.
-    unsafe { pg_sys::get_trigger_oid(oid, name.as_ptr(), true) != pg_sys::InvalidOid }
-}
-
-/// The relation and, if it is partitioned, all its partitions.
-pub fn with_partitions(oid: pg_sys::Oid) -> Vec<pg_sys::Oid> {
-    // SAFETY: raises only through the guard; the result is a palloc'ed list of oids, the relation first.
-    unsafe {
-        if pg_sys::get_rel_relkind(oid) as u8 != b'p' {
-            return vec![oid];
+/// The texts, in the server's encoding, that `query` gives for $1, an oid, and $2 and $3, two texts.
+/// It sees the latest state of the catalog, whatever the isolation level.
+pub fn texts(
+    query: &str,
+    relation: pg_sys::Oid,
+    lists: Option<&[String; 2]>,
+) -> Result<Vec<CString>> {
+    let query = CString::new(query).map_err(|_| failed(0))?;
+    let text = |number: usize| lists.and_then(|lists| lists[number].as_str().into_datum());
+    let mut types = [pg_sys::OIDOID, pg_sys::TEXTOID, pg_sys::TEXTOID];
+    let given = [Some(pg_sys::Datum::from(relation)), text(0), text(1)];
+    let mut values = given.map(|value| value.unwrap_or(pg_sys::Datum::null()));
+    let nulls = given.map(|value| if value.is_some() { b' ' } else { b'n' });
+    // SAFETY: three types, values and nulls; the results are copied before SPI frees them.
+    owner::run(|| unsafe {
+        pg_sys::SPI_connect();
+        let code = pg_sys::SPI_execute_with_args(
+            query.as_ptr(),
+            3,
+            types.as_mut_ptr(),
+            values.as_mut_ptr(),
+            nulls.as_ptr().cast(),
+            true,
+            0,
+        );
+        if code != pg_sys::SPI_OK_SELECT as i32 {
+            return Err(failed(code));
         }
-        let list = pg_sys::ffi::pg_guard_ffi_boundary(|| {
-            find_all_inheritors(oid, pg_sys::AccessShareLock as c_int, std::ptr::null_mut())
-        });
-        (0..(*list).length as usize)
-            .map(|at| (*(*list).elements.add(at)).oid_value)
-            .collect()
+        let table = pg_sys::SPI_tuptable;
+        let mut found = Vec::new();
+        for number in 0..pg_sys::SPI_processed as usize {
+            let text = pg_sys::SPI_getvalue(*(*table).vals.add(number), (*table).tupdesc, 1);
+            if !text.is_null() {
+                found.push(CStr::from_ptr(text).to_owned());
+            }
+        }
+        pg_sys::SPI_finish();
+        Ok(found)
+    })
+}
+
+/// The oids that `query` gives as texts for $1.
+pub fn oids(query: &str, relation: pg_sys::Oid) -> Result<Vec<pg_sys::Oid>> {
+    texts(query, relation, None)?
+        .iter()
+        .map(|text| match text.to_str().map(str::parse::<u32>) {
+            Ok(Ok(oid)) => Ok(pg_sys::Oid::from(oid)),
+            _ => Err(failed(0)),
+        })
+        .collect()
+}
+
+/// Runs a command that is in the server's encoding.
+pub fn execute(command: &CStr) -> Result<()> {
+    // SAFETY: errors of the command are raised; what it returns is a code.
+    unsafe {
+        pg_sys::SPI_connect();
+        let code = pg_sys::SPI_execute(command.as_ptr(), false, 0);
+        pg_sys::SPI_finish();
+        if code < 0 { Err(failed(code)) } else { Ok(()) }
     }
+}
+
+fn failed(code: i32) -> pgrx::pg_sys::panic::ErrorReport {
+    error::report(
+        PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        format!("a catalog query of pg_ward failed with code {code}"),
+    )
 }
 
 /// Tells all backends that what they keep about `relation` is stale.

@@ -4,6 +4,7 @@
 pub mod access;
 pub mod catalog;
 pub mod context;
+pub mod ddl;
 pub mod heap;
 pub mod journal;
 pub mod keys;

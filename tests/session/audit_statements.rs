@@ -195,6 +195,71 @@ fn truncate_of_one_partition() {
 }
 
 #[test]
+fn truncate_of_partitions_and_children_made_later() {
+    let cluster = Cluster::with_extension();
+    let mut client = cluster.superuser();
+    run(
+        &mut client,
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id);
+         CREATE TABLE f (id int);
+         SELECT ward.enable_audit('p'), ward.enable_audit('f');
+         CREATE TABLE p_made PARTITION OF p FOR VALUES FROM (0) TO (10);
+         CREATE TABLE p_attached (id int PRIMARY KEY);
+         ALTER TABLE p ATTACH PARTITION p_attached FOR VALUES FROM (10) TO (20);
+         CREATE TABLE f_child () INHERITS (f)",
+    );
+    for table in ["p_made", "p_attached", "f_child"] {
+        run(&mut client, &format!("TRUNCATE {table}"));
+    }
+    assert_eq!(
+        changes(&mut client),
+        ["TRUNCATE p_made", "TRUNCATE p_attached", "TRUNCATE f_child"]
+    );
+}
+
+#[test]
+fn a_detached_partition_is_audited_on() {
+    let cluster = Cluster::with_extension();
+    let mut client = cluster.superuser();
+    run(
+        &mut client,
+        "CREATE TABLE p (id int PRIMARY KEY) PARTITION BY RANGE (id);
+         CREATE TABLE p_low PARTITION OF p FOR VALUES FROM (0) TO (10);
+         SELECT ward.enable_audit('p')",
+    );
+    run(
+        &mut client,
+        "ALTER TABLE p DETACH PARTITION p_low CONCURRENTLY",
+    );
+    run(&mut client, "INSERT INTO p_low VALUES (1)");
+    assert_eq!(changes(&mut client), ["INSERT p_low 1"]);
+}
+
+#[test]
+fn names_outside_ascii_in_a_database_of_another_encoding() {
+    let cluster = Cluster::with_extension();
+    run(
+        &mut cluster.superuser(),
+        "CREATE DATABASE latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0",
+    );
+    let mut client = cluster.client("latin", "postgres");
+    run(
+        &mut client,
+        "CREATE EXTENSION pg_ward;
+         CREATE TABLE \"größe\" (id int PRIMARY KEY, \"geheimnüs\" text, \"straße\" text);
+         SELECT ward.enable_audit('\"größe\"', exclude => '{straße}', redact => '{geheimnüs}')",
+    );
+    assert_eq!(
+        texts(
+            &mut client,
+            "SELECT concat_ws(' ', table_name, exclude, redact) FROM ward.audited_tables"
+        ),
+        ["größe {straße} {geheimnüs}"]
+    );
+    run(&mut client, "SELECT ward.disable_audit('\"größe\"')");
+}
+
+#[test]
 fn changes_under_replica_role_as_replication_apply_makes_them() {
     let cluster = Cluster::with_extension();
     let mut client = cluster.superuser();
