@@ -68,16 +68,8 @@ CREATE TABLE ward.audit_shape (
     content bytea NOT NULL
 );
 
-CREATE TABLE ward.audit_table (
-    relation oid PRIMARY KEY,
-    exclude name[] NOT NULL,
-    redact name[] NOT NULL,
-    enabled_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    enabled_by name NOT NULL DEFAULT SESSION_USER
-);
-
 REVOKE ALL ON ward.audit_log, ward.audit_journal_0, ward.audit_journal_1, ward.audit_journal_state,
-    ward.audit_block, ward.audit_tile, ward.audit_segment, ward.audit_shape, ward.audit_table FROM PUBLIC;
+    ward.audit_block, ward.audit_tile, ward.audit_segment, ward.audit_shape FROM PUBLIC;
 
 CREATE FUNCTION ward.audit_capture() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'ward_audit_capture';
@@ -99,5 +91,4 @@ COMMENT ON TABLE ward.audit_block IS 'Sealed blocks: leaves first_leaf to tree_s
 COMMENT ON TABLE ward.audit_tile IS 'Hashes of the Merkle tree, as tiles of up to 256 hashes (C2SP tlog-tiles, height 8).';
 COMMENT ON TABLE ward.audit_segment IS 'Tables that hold the sealed leaves, 2^20 leaves each.';
 COMMENT ON TABLE ward.audit_shape IS 'Columns of audited tables as described in the log; entry_id is the describing leaf.';
-COMMENT ON TABLE ward.audit_table IS 'Tables with auditing enabled, and the columns left out or redacted.';
 COMMENT ON FUNCTION ward.audit_capture() IS 'Trigger function that records a change in the audit trail. Use enable_audit().';

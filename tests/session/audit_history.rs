@@ -12,11 +12,17 @@ fn a_database_copied_with_its_log() {
     audited_table(&mut client);
     run(&mut client, "INSERT INTO t VALUES (1, 'before')");
     seal_and_verify(&mut client);
-    run(&mut client, "INSERT INTO t VALUES (2, 'perhaps not sealed yet')");
+    run(
+        &mut client,
+        "INSERT INTO t VALUES (2, 'perhaps not sealed yet')",
+    );
     drop(client);
     let copy = format!("CREATE DATABASE copy TEMPLATE {DATABASE}");
     wait_until("the worker has left", || {
-        cluster.client("postgres", SUPERUSER).batch_execute(&copy).is_ok()
+        cluster
+            .client("postgres", SUPERUSER)
+            .batch_execute(&copy)
+            .is_ok()
     });
     for (database, incarnations) in [("copy", 2), (DATABASE, 1)] {
         let mut client = cluster.client(database, SUPERUSER);
@@ -66,7 +72,10 @@ fn maintenance_of_the_log_while_a_transaction_is_open() {
 fn a_transaction_older_than_the_log() {
     let cluster = Cluster::with_extension();
     let mut old = cluster.superuser();
-    run(&mut old, "CREATE TABLE t (id bigint PRIMARY KEY, note text)");
+    run(
+        &mut old,
+        "CREATE TABLE t (id bigint PRIMARY KEY, note text)",
+    );
     run(&mut old, "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1");
     run(&mut cluster.superuser(), "SELECT ward.enable_audit('t')");
     run(&mut old, "INSERT INTO t VALUES (1, 'old'); COMMIT");
@@ -94,7 +103,10 @@ fn the_extension_dropped_and_created_again() {
 fn tables_of_the_logs_names_without_the_extension_mean_nothing() {
     let cluster = Cluster::with_extension();
     run(&mut cluster.superuser(), "CREATE ROLE mallory LOGIN");
-    run(&mut cluster.client("postgres", SUPERUSER), "CREATE DATABASE trap");
+    run(
+        &mut cluster.client("postgres", SUPERUSER),
+        "CREATE DATABASE trap",
+    );
     run(
         &mut cluster.client("trap", SUPERUSER),
         "GRANT CREATE ON DATABASE trap TO mallory",
