@@ -5,26 +5,30 @@ use std::ffi::{c_int, c_long};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
-unsafe extern "C" {
-    fn kill(pid: c_int, signal: c_int) -> c_int;
-}
-
-const SIGUSR1: c_int = 10;
-
-/// Sets the latch of the process whose id `slot` holds, if any: SIGUSR1 does that in every process
-/// attached to shared memory.
-pub fn wake(slot: &AtomicI32) {
-    let pid = slot.load(Ordering::Acquire);
-    if pid != 0 {
-        // SAFETY: a signal that every backend handles; the processes clear their id on exit.
-        unsafe { kill(pid, SIGUSR1) };
+/// Sets the latch of the process whose id `cell` holds, if there is such a process of this server.
+/// The id may be stale: a process that got the same id since then is woken for nothing, and a
+/// process that is no part of this server is not touched.
+pub fn wake(cell: &AtomicI32) {
+    if let Some(process) = find(cell.load(Ordering::Acquire)) {
+        // SAFETY: an entry of the process array stays in shared memory after its process has ended;
+        // setting the latch of a process that is gone has no effect.
+        unsafe { pg_sys::SetLatch(&raw mut (*process).procLatch) };
     }
 }
 
-/// Whether process `pid` exists.
+/// Whether process `pid` is a live process of this server that has come as far as its first
+/// transaction.
 pub fn alive(pid: i32) -> bool {
-    // SAFETY: signal 0 only checks.
-    pid != 0 && unsafe { kill(pid, 0) } == 0
+    find(pid).is_some()
+}
+
+fn find(pid: i32) -> Option<*mut pg_sys::PGPROC> {
+    if pid <= 0 {
+        return None;
+    }
+    // SAFETY: looks the process up under the process array's lock.
+    let process = unsafe { pg_sys::BackendPidGetProc(pid) };
+    (!process.is_null()).then_some(process)
 }
 
 /// Waits on this backend's latch, at most `timeout`; interrupts are processed.
@@ -92,8 +96,20 @@ pub fn cluster_identity() -> (u64, u32) {
     }
 }
 
-/// The databases that accept connections. For the launcher, which is connected to none.
-pub fn databases() -> Vec<pg_sys::Oid> {
+/// A database of the cluster.
+pub struct Database {
+    /// Its oid.
+    pub oid: pg_sys::Oid,
+    /// Whether it accepts new connections.
+    pub accepts_connections: bool,
+}
+
+/// What `datconnlimit` says of a database whose DROP DATABASE was interrupted. Nobody can connect to
+/// it any more.
+const INVALID_DATABASE: i32 = -2;
+
+/// The databases that exist now. For the launcher, which is connected to none.
+pub fn databases() -> Vec<Database> {
     let mut found = Vec::new();
     // SAFETY: pg_database is a shared catalog that can be read without a database, as autovacuum's
     // launcher does; each tuple is used before the next is fetched.
@@ -118,8 +134,11 @@ pub fn databases() -> Vec<pg_sys::Oid> {
                 break;
             }
             let form = pg_sys::GETSTRUCT(tuple).cast::<pg_sys::FormData_pg_database>();
-            if (*form).datallowconn {
-                found.push((*form).oid);
+            if (*form).datconnlimit != INVALID_DATABASE {
+                found.push(Database {
+                    oid: (*form).oid,
+                    accepts_connections: (*form).datallowconn,
+                });
             }
         }
         pg_sys::heap_endscan(scan);

@@ -1,67 +1,116 @@
 //! Background workers: the launcher, and one sealing worker per database that has entries to seal.
 
+use super::process;
 use crate::audit::worker;
 use pgrx::bgworkers::{
     BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags,
 };
 use pgrx::prelude::*;
+use std::ffi::{CStr, c_int};
 use std::time::Duration;
 
-/// Registers the launcher with the postmaster.
+/// Registers the launcher with the postmaster, which starts it again if it ends.
 pub fn register_launcher() {
     BackgroundWorkerBuilder::new("pg_ward launcher")
         .set_type("pg_ward launcher")
         .set_library("pg_ward")
         .set_function("ward_launcher_main")
         .set_start_time(BgWorkerStartTime::RecoveryFinished)
-        .set_restart_time(Some(Duration::from_secs(5)))
+        .set_restart_time(Some(Duration::from_secs(1)))
         .enable_spi_access()
         .load();
 }
 
-/// Starts the sealing worker of `database`; false when no worker slot is free.
-pub fn start_sealer(database: pg_sys::Oid) -> bool {
-    BackgroundWorkerBuilder::new("pg_ward sealer")
+/// A sealing worker this process has started.
+pub struct Started(*mut pg_sys::BackgroundWorkerHandle);
+
+impl Started {
+    /// Whether the worker has ended, or never came.
+    pub fn gone(&self) -> bool {
+        let mut pid = 0;
+        // SAFETY: the handle is valid until it is dropped.
+        let status = unsafe { pg_sys::GetBackgroundWorkerPid(self.0, &mut pid) };
+        status == pg_sys::BgwHandleStatus::BGWH_STOPPED
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // SAFETY: palloc'd by the registration, and not used again. The worker is not affected.
+        unsafe { pg_sys::pfree(self.0.cast()) }
+    }
+}
+
+/// Starts a sealing worker in `database`; None when no background worker is free.
+pub fn start_sealer(database: pg_sys::Oid) -> Option<Started> {
+    let builder = BackgroundWorkerBuilder::new("pg_ward sealer")
         .set_type("pg_ward sealer")
         .set_library("pg_ward")
         .set_function("ward_sealer_main")
         .set_argument(Some(pg_sys::Datum::from(database)))
         .set_restart_time(None)
-        .set_notify_pid(super::process::my_pid())
-        .enable_spi_access()
-        .load_dynamic()
-        .is_ok()
+        .set_notify_pid(process::my_pid())
+        .enable_spi_access();
+    let mut registration = pg_sys::BackgroundWorker::from(&builder);
+    let mut handle = std::ptr::null_mut();
+    // SAFETY: both live during the call. The handle must outlive transactions, so it is allocated in
+    // a context that does.
+    let registered = unsafe {
+        let context = pg_sys::MemoryContextSwitchTo(pg_sys::TopMemoryContext);
+        let registered = pg_sys::RegisterDynamicBackgroundWorker(&mut registration, &mut handle);
+        pg_sys::MemoryContextSwitchTo(context);
+        registered
+    };
+    registered.then(|| Started(handle))
 }
 
 /// Entry point of the launcher.
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn ward_launcher_main(_arg: pg_sys::Datum) {
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    handle_signals();
     // SAFETY: connects to no database, which is enough for shared catalogs.
     unsafe { pg_sys::BackgroundWorkerInitializeConnection(std::ptr::null(), std::ptr::null(), 0) };
     worker::launcher();
 }
+
+/// Settings of the sealing worker, which those of the server, the database and the role must not
+/// change.
+const SETTINGS: &[(&CStr, &CStr)] = &[
+    (c"search_path", c"pg_catalog, pg_temp"),
+    (c"default_transaction_isolation", c"read committed"),
+    (c"default_transaction_read_only", c"off"),
+    (c"default_transaction_deferrable", c"off"),
+    (c"row_security", c"off"),
+    (c"statement_timeout", c"0"),
+    (c"lock_timeout", c"0"),
+    (c"idle_in_transaction_session_timeout", c"0"),
+    #[cfg(any(feature = "pg17", feature = "pg18"))]
+    (c"transaction_timeout", c"0"),
+    (c"session_replication_role", c"origin"),
+    // A block must be on disk before somebody signs a checkpoint of it.
+    (c"synchronous_commit", c"on"),
+    // Segments are ordinary tables in the database's own tablespace.
+    (c"default_tablespace", c""),
+    (c"default_table_access_method", c"heap"),
+];
 
 /// Entry point of a sealing worker; the argument is the database's oid.
 #[unsafe(no_mangle)]
 #[pg_guard]
 pub extern "C-unwind" fn ward_sealer_main(arg: pg_sys::Datum) {
     let database = pg_sys::Oid::from(arg.value() as u32);
-    let _at_exit = worker::Registration::new(database);
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
-    BackgroundWorker::connect_worker_to_spi_by_oid(Some(database), None);
-    for (name, value) in [
-        (c"search_path", c"pg_catalog, pg_temp"),
-        (c"default_transaction_isolation", c"read committed"),
-        (c"default_transaction_read_only", c"off"),
-        (c"default_transaction_deferrable", c"off"),
-        (c"row_security", c"off"),
-        (c"statement_timeout", c"0"),
-        (c"lock_timeout", c"0"),
-        (c"idle_in_transaction_session_timeout", c"0"),
-        (c"session_replication_role", c"origin"),
-    ] {
+    handle_signals();
+    // SAFETY: a database's oid and no role. What was written before a database was closed for new
+    // connections is sealed all the same.
+    unsafe {
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(
+            database,
+            pg_sys::InvalidOid,
+            pg_sys::BGWORKER_BYPASS_ALLOWCONN,
+        );
+    }
+    for (name, value) in SETTINGS {
         // SAFETY: constant C strings; a background worker may change its own settings.
         unsafe {
             pg_sys::SetConfigOption(
@@ -75,8 +124,36 @@ pub extern "C-unwind" fn ward_sealer_main(arg: pg_sys::Datum) {
     worker::sealer(database);
 }
 
+/// SIGTERM ends the process at its next interrupt check, as it ends any session, even in a long round
+/// or while it waits for a lock; SIGHUP is noted.
+fn handle_signals() {
+    // SAFETY: the handlers only set flags and the process's own latch.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        pg_sys::pqsignal(libc::SIGTERM, Some(on_sigterm));
+        #[cfg(feature = "pg18")]
+        pg_sys::pqsignal_be(libc::SIGTERM, Some(on_sigterm));
+    }
+    // Unblocks signals as well.
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP);
+}
+
+unsafe extern "C-unwind" fn on_sigterm(signal: c_int) {
+    // SAFETY: PostgreSQL's own handler of SIGTERM.
+    unsafe { pg_sys::die(signal) }
+}
+
+/// Has [`worker::left`] called when this process ends, however it does.
+pub fn announce_exit() {
+    unsafe extern "C-unwind" fn exiting(_code: c_int, _arg: pg_sys::Datum) {
+        worker::left();
+    }
+    // SAFETY: called after the transaction was aborted, while shared memory is still attached.
+    unsafe { pg_sys::on_shmem_exit(Some(exiting), pg_sys::Datum::from(0)) }
+}
+
 /// Shows what the worker is doing in pg_stat_activity.
-pub fn report(activity: &std::ffi::CStr) {
+pub fn report(activity: &CStr) {
     // SAFETY: a C string that is copied.
     unsafe {
         pg_sys::pgstat_report_activity(pg_sys::BackendState::STATE_RUNNING, activity.as_ptr())

@@ -9,6 +9,7 @@ mod audit_crash;
 mod audit_history;
 mod audit_statements;
 mod audit_types;
+mod audit_worker;
 mod context;
 mod harness;
 mod install;
