@@ -10,6 +10,8 @@ start_cluster() { # directory; further settings in the array cluster_settings
 
   export PGHOST=$directory PGPORT=5432 PGUSER=postgres PGDATABASE=postgres
   unset PGOPTIONS PGSERVICE PGPASSWORD
+  # With these the server shows its clients where in the program an error was raised.
+  unset RUST_BACKTRACE RUST_LIB_BACKTRACE
   (
     cd "$directory" # the server's user may not enter the project's folder
     as_server "$WARD_STAGE/bin/initdb" --no-sync --auth=trust --encoding=UTF8 --locale=C \

@@ -1,39 +1,135 @@
 //! Images as JSON, for reading the trail in SQL.
+//!
+//! Whatever an image holds, the result is something that jsonb takes: one value that it refused
+//! would make the whole trail unreadable.
 
+use super::jsonb;
+use crate::pg::encoding;
+use std::borrow::Cow;
 use ward_log::{ColumnKind, Shape, Value, Values};
 
 /// What stands for the value of a redacted column.
 const REDACTED: &str = "\"[redacted]\"";
 
+/// The longest object that is shown. jsonb holds 256 MB, and its text must fit in 1 GB.
+const LIMIT: usize = 0x0FFF_FFFF;
+
 /// The values as a JSON object, with the column names of `shape`.
 pub fn json(values: &Values, shape: &Shape) -> String {
+    let utf8 = encoding::is_utf8();
+    // Text may grow when it is converted to the database's encoding.
+    let limit = if utf8 { LIMIT } else { LIMIT / 4 };
+    let mut members: Vec<Member> = values
+        .clone()
+        .map(|(attnum, value)| Member::new(attnum, value, shape, utf8, limit))
+        .collect();
+    let mut size: usize = members.iter().map(Member::size).sum();
+    while size > limit {
+        // The largest goes until the rest fits.
+        let Some(largest) = members.iter_mut().max_by_key(|member| member.size()) else {
+            break;
+        };
+        let before = largest.size();
+        largest.leave_out();
+        if largest.size() >= before {
+            break;
+        }
+        size -= before - largest.size();
+    }
     let mut out = String::from("{");
-    for (attnum, value) in values.clone() {
-        let column = shape.columns.iter().find(|column| column.attnum == attnum);
+    for member in &members {
         if out.len() > 1 {
             out.push(',');
         }
-        match column {
-            Some(column) => push_string(&mut out, &column.name),
-            None => push_string(&mut out, &format!("column {attnum}")),
-        }
+        out.push_str(&member.name);
         out.push(':');
-        let kind = column.map_or(ColumnKind::Text, |column| column.kind);
-        match value {
-            Value::Null => out.push_str("null"),
-            Value::RedactedUnchanged | Value::RedactedChanged => out.push_str(REDACTED),
-            Value::Bytes(bytes) => {
-                let text = String::from_utf8_lossy(bytes);
-                if kind != ColumnKind::Text && is_json(&text) {
-                    out.push_str(&text);
-                } else {
-                    push_string(&mut out, &text);
-                }
-            }
+        match &member.shown {
+            Shown::As(text) => out.push_str(text),
+            Shown::Quoted(text) => out.push_str(&quoted(text)),
         }
     }
     out.push('}');
     out
+}
+
+struct Member<'a> {
+    name: String,
+    /// Length of the value as it was recorded.
+    len: usize,
+    shown: Shown<'a>,
+    /// What jsonb needs for the value, at most.
+    cost: usize,
+}
+
+enum Shown<'a> {
+    /// JSON as it stands.
+    As(Cow<'a, str>),
+    /// A JSON string, not yet quoted.
+    Quoted(Cow<'a, str>),
+}
+
+impl<'a> Member<'a> {
+    fn new(attnum: u16, value: Value<'a>, shape: &Shape, utf8: bool, limit: usize) -> Self {
+        let column = shape.columns.iter().find(|column| column.attnum == attnum);
+        let name = match column {
+            Some(column) => quoted(&column.name),
+            None => quoted(&format!("column {attnum}")),
+        };
+        let kind = column.map_or(ColumnKind::Text, |column| column.kind);
+        let mut member = Member {
+            name,
+            len: 0,
+            shown: Shown::As(Cow::Borrowed("null")),
+            cost: 4,
+        };
+        match value {
+            Value::Null => {}
+            Value::RedactedUnchanged | Value::RedactedChanged => {
+                member.shown = Shown::As(Cow::Borrowed(REDACTED));
+            }
+            Value::Bytes(bytes) => {
+                member.len = bytes.len();
+                // Far too long, or no JSON: never mind what is in it.
+                if bytes.len() > limit {
+                    member.leave_out();
+                    return member;
+                }
+                let text = String::from_utf8_lossy(bytes);
+                match jsonb_cost(&text, kind, utf8).filter(|cost| *cost <= limit / 2) {
+                    Some(cost) => {
+                        member.cost = cost;
+                        member.shown = Shown::As(text);
+                    }
+                    None => {
+                        member.cost = quoted_len(&text);
+                        member.shown = Shown::Quoted(text);
+                    }
+                }
+            }
+        }
+        member
+    }
+
+    /// Says how long the value is instead of showing it.
+    fn leave_out(&mut self) {
+        let note = format!("\"[{} bytes]\"", self.len);
+        self.cost = note.len();
+        self.shown = Shown::As(Cow::Owned(note));
+    }
+
+    fn size(&self) -> usize {
+        self.name.len() + self.cost + 16
+    }
+}
+
+/// What a value that is JSON costs; None when it has to be shown as a string. NaN and the infinities
+/// are numbers to PostgreSQL but not to JSON, and jsonb's zero has no sign.
+fn jsonb_cost(text: &str, kind: ColumnKind, utf8: bool) -> Option<usize> {
+    match kind {
+        ColumnKind::Text => None,
+        ColumnKind::Number if jsonb::is_negative_zero(text) => None,
+        _ => jsonb::cost(text, utf8),
+    }
 }
 
 /// Names of the columns an update changed: those in its old image.
@@ -50,12 +146,27 @@ pub fn changed<'s>(old: &Values, shape: &'s Shape) -> Vec<&'s str> {
         .collect()
 }
 
-/// NaN and the infinities are numbers to PostgreSQL, but not to JSON.
-fn is_json(text: &str) -> bool {
-    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
+/// A JSON string. jsonb cannot hold U+0000: text from PostgreSQL never has it, tampered bytes may.
+fn quoted(text: &str) -> String {
+    serde_json::Value::from(without_nul(text).as_ref()).to_string()
 }
 
-fn push_string(out: &mut String, text: &str) {
-    // jsonb cannot hold U+0000; text from PostgreSQL never has it, tampered bytes may.
-    out.push_str(&serde_json::Value::from(text.replace('\0', "\u{FFFD}")).to_string());
+fn without_nul(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{FFFD}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// The length of `quoted`, at most.
+fn quoted_len(text: &str) -> usize {
+    text.bytes()
+        .map(|byte| match byte {
+            b'"' | b'\\' | b'\n' | b'\r' | b'\t' | 8 | 12 => 2,
+            0..0x20 => 6,
+            _ => 1,
+        })
+        .sum::<usize>()
+        + 2
 }

@@ -8,6 +8,7 @@ mod checkpoint;
 pub mod enable;
 pub mod entries;
 mod image;
+mod jsonb;
 mod lag;
 mod progress;
 mod salt;

@@ -2,12 +2,19 @@
 //! they only copy what [`super::state`] holds.
 
 use super::state;
+use crate::error::Result;
+use crate::pg::values::{TextValue, Varlena};
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
 #[pg_extern(stable, parallel_safe)]
-fn get_tenant_context() -> Option<String> {
-    state::read(|context| context.tenant.clone())
+fn get_tenant_context() -> Result<Option<TextValue>> {
+    let Some(tenant) = state::read(|context| context.tenant.clone()) else {
+        return Ok(None);
+    };
+    let mut value = Varlena::new(tenant.len())?;
+    value.bytes_mut().copy_from_slice(tenant.as_bytes());
+    Ok(Some(TextValue::from_utf8(value)?))
 }
 
 #[pg_extern(stable, parallel_safe)]

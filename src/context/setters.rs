@@ -4,6 +4,7 @@ use super::model::{self, SecurityContext};
 use super::state;
 use crate::error::{self, Result};
 use crate::pg::context as setting;
+use crate::pg::values::Text;
 use pgrx::Uuid;
 use pgrx::datum::Inet;
 use pgrx::prelude::*;
@@ -18,19 +19,19 @@ fn set_tenant_context_uuid(
 
 #[pg_extern(volatile, parallel_unsafe, name = "set_tenant_context")]
 fn set_tenant_context_text(
-    tenant: Option<&str>,
+    tenant: Option<Text<'_>>,
     is_local: default!(Option<bool>, true),
 ) -> Result<()> {
-    set_tenant(tenant, is_local)
+    set_tenant(utf8("tenant", tenant)?.as_deref(), is_local)
 }
 
 #[pg_extern(volatile, parallel_unsafe)]
 fn set_security_context(
     user_id: Option<Uuid>,
-    session_id: default!(Option<&str>, "NULL"),
-    service_name: default!(Option<&str>, "NULL"),
+    session_id: default!(Option<Text<'_>>, "NULL"),
+    service_name: default!(Option<Text<'_>>, "NULL"),
     client_ip: default!(Option<Inet>, "NULL"),
-    user_agent: default!(Option<&str>, "NULL"),
+    user_agent: default!(Option<Text<'_>>, "NULL"),
     is_local: default!(Option<bool>, true),
 ) -> Result<()> {
     let is_local = scope(is_local)?;
@@ -42,12 +43,15 @@ fn set_security_context(
              ward.clear_security_context() to end a context.",
         ));
     }
+    let session_id = utf8("session_id", session_id)?;
+    let service_name = utf8("service_name", service_name)?;
+    let user_agent = utf8("user_agent", user_agent)?;
     let context = SecurityContext {
         user_id: user_id.map(|id| id.to_string()),
-        session_id: model::name("session_id", session_id)?,
-        service_name: model::name("service_name", service_name)?,
+        session_id: model::name("session_id", session_id.as_deref())?,
+        service_name: model::name("service_name", service_name.as_deref())?,
         client_ip: client_ip.map(|address| address.0),
-        user_agent: model::user_agent(user_agent)?,
+        user_agent: model::user_agent(user_agent.as_deref())?,
         ..base(is_local)?
     };
     setting::store(&context.encode()?, is_local)
@@ -69,6 +73,21 @@ fn set_tenant(tenant: Option<&str>, is_local: Option<bool>) -> Result<()> {
     setting::store(&context.encode()?, is_local)?;
     state::bind_tenant(&tenant);
     Ok(())
+}
+
+/// An argument in UTF-8, whatever the database's encoding.
+fn utf8(argument: &str, value: Option<Text>) -> Result<Option<String>> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
+    match String::from_utf8(value.utf8()?.into_owned()) {
+        Ok(text) => Ok(Some(text)),
+        // Only SQL_ASCII lets other bytes through.
+        Err(_) => Err(error::report(
+            PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+            format!("{argument} is not valid UTF-8"),
+        )),
+    }
 }
 
 fn scope(is_local: Option<bool>) -> Result<bool> {

@@ -1,11 +1,12 @@
 //! What the capture needs to know of an audited table, built once per backend and table shape.
 
-use super::heap;
-use super::render::{Pinned, Render};
+use super::dependency::{self, Dependency};
+pub use super::dependency::{take_invalidated, watch};
+use super::render::{Environment, Pinned, Render};
 use super::trigger::Firing;
+use super::{encoding, heap, types};
 use crate::error;
 use pgrx::prelude::*;
-use std::cell::RefCell;
 use ward_log::{Column as ShapeColumn, Hash, ImageWriter, Shape, record_id_text};
 
 /// Which columns an audit leaves out or records without their values.
@@ -33,10 +34,43 @@ pub struct Described {
     key: Vec<Column>,
     natts: i32,
     pinned: bool,
+    environment: bool,
     /// The shape's content part.
     pub content: Vec<u8>,
     /// The shape's id.
     pub id: Hash,
+    /// Holds what the columns' output functions keep; last, because they are used until then.
+    _memory: Memory,
+}
+
+/// A memory context that lives as long as this.
+struct Memory(pg_sys::MemoryContext);
+
+impl Memory {
+    fn new() -> Memory {
+        // SAFETY: a child of the context that lives as long as the backend.
+        Memory(unsafe {
+            pg_sys::AllocSetContextCreateExtended(
+                pg_sys::TopMemoryContext,
+                c"pg_ward audited table".as_ptr(),
+                pg_sys::ALLOCSET_SMALL_MINSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
+                pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
+            )
+        })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: only this value knows the context. At the end of the process it ends anyway, and
+        // nothing of the server must be called any more.
+        unsafe {
+            if !pg_sys::proc_exit_inprogress {
+                pg_sys::MemoryContextDelete(self.0);
+            }
+        }
+    }
 }
 
 /// One row version in a trigger.
@@ -84,18 +118,31 @@ impl Described {
         itself: bool,
         hidden: &Hidden,
     ) -> error::Result<Described> {
+        let memory = Memory::new();
         let mut columns = Vec::new();
         let mut key = Vec::new();
         let mut shape_columns = Vec::new();
+        let (mut pinned, mut environment) = (false, false);
         // SAFETY: the caller's promise; the descriptor's attributes are valid while it is open.
         unsafe {
+            let oid = (*relation).rd_id;
+            // Rows belong to the partitioned table; what is truncated is the partition.
+            let named = if itself { oid } else { root(relation) };
+            // Before anything is read: a change from now on is noticed at the next use.
+            dependency::depends(
+                oid,
+                [
+                    Dependency::Relation(named),
+                    Dependency::of_schema(pg_sys::get_rel_namespace(named)),
+                ],
+            );
             let desc = (*relation).rd_att;
             let primary = pg_sys::RelationGetIndexAttrBitmap(
                 relation,
                 pg_sys::IndexAttrBitmapKind::INDEX_ATTR_BITMAP_PRIMARY_KEY,
             );
             for index in 0..(*desc).natts as usize {
-                let attribute = &*pg_sys_attr(desc, index);
+                let attribute = &*attribute(desc, index);
                 if attribute.attisdropped {
                     continue;
                 }
@@ -106,20 +153,25 @@ impl Described {
                 );
                 let excluded = hidden.exclude.contains(&name);
                 let redacted = hidden.redact.contains(&name);
-                let (_, kind) = Render::of(attribute.atttypid, pg_sys::TopMemoryContext);
-                let column = || Column {
+                let parts = types::parts(oid, attribute.atttypid);
+                let (render, kind) = Render::of(attribute.atttypid, memory.0);
+                if in_key || !excluded {
+                    pinned |= render.needs_pinned();
+                    environment |= render.needs_environment(&parts);
+                }
+                let column = |render| Column {
                     attnum: attribute.attnum as u16,
                     index,
                     length: attribute.attlen,
                     by_value: attribute.attbyval,
                     redacted,
-                    render: Render::of(attribute.atttypid, pg_sys::TopMemoryContext).0,
+                    render,
                 };
                 if in_key {
-                    key.push(column());
+                    key.push(column(Render::of(attribute.atttypid, memory.0).0));
                 }
                 if !excluded {
-                    columns.push(column());
+                    columns.push(column(render));
                 }
                 shape_columns.push(ShapeColumn {
                     attnum: attribute.attnum as u16,
@@ -136,14 +188,10 @@ impl Described {
                     excluded,
                 });
             }
-            // Rows belong to the partitioned table; what is truncated is the partition.
-            let (schema, table) = name(if itself {
-                (*relation).rd_id
-            } else {
-                root(relation)
-            });
+            let (schema, table) = name(named);
+            refuse_missing(hidden, &shape_columns, &schema, &table)?;
             let content = Shape {
-                relation_oid: (*relation).rd_id.to_u32(),
+                relation_oid: oid.to_u32(),
                 schema,
                 table,
                 columns: shape_columns,
@@ -151,12 +199,14 @@ impl Described {
             .encode_content()
             .map_err(error::format)?;
             Ok(Described {
-                pinned: columns.iter().chain(&key).any(|c| c.render.needs_pinned()),
+                pinned,
+                environment,
                 columns,
                 key,
                 natts: (*desc).natts,
                 id: Shape::shape_id(&content),
                 content,
+                _memory: memory,
             })
         }
     }
@@ -170,6 +220,7 @@ impl Described {
         salt: &[u8; 16],
         out: &mut Vec<u8>,
     ) -> error::Result<Option<String>> {
+        let _environment = self.environment.then(Environment::enter);
         let _pinned = self.pinned.then(Pinned::new);
         for row in old.iter().chain(new.iter()) {
             row.prepare(self.natts);
@@ -191,7 +242,8 @@ impl Described {
                 column.write(new, &mut image, changed);
             }
         }
-        image.finish().map_err(error::format)?;
+        let start = image.finish().map_err(error::format)?;
+        refuse_too_large(out.len() - start)?;
         Ok(new.or(old).and_then(|row| self.record_id(row)))
     }
 
@@ -212,6 +264,51 @@ impl Described {
             }
         }
     }
+}
+
+/// Fails closed when a hidden column does not exist: it was dropped, or has another name now and would
+/// be recorded in clear.
+fn refuse_missing(
+    hidden: &Hidden,
+    columns: &[ShapeColumn],
+    schema: &str,
+    table: &str,
+) -> error::Result<()> {
+    let missing = |names: &[String]| {
+        names
+            .iter()
+            .find(|name| columns.iter().all(|column| column.name != **name))
+            .cloned()
+    };
+    let (missing, done) = match (missing(&hidden.exclude), missing(&hidden.redact)) {
+        (Some(name), _) => (name, "excluded from"),
+        (None, Some(name)) => (name, "redacted in"),
+        (None, None) => return Ok(()),
+    };
+    Err(error::report_hint(
+        PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+        format!(
+            "column \"{missing}\" is to be {done} the audit trail, but table \"{schema}\".\"{table}\" has no such column"
+        ),
+        "It was renamed or dropped. Call ward.enable_audit() again with the names of the columns to hide.",
+    ))
+}
+
+/// The longest image: it is stored as one value with its leaf, and PostgreSQL's values end at 1 GB.
+const MAX_IMAGE: usize = 0x3fff_ffff - 4096;
+
+/// What the writer must not commit, because it could never be sealed.
+fn refuse_too_large(len: usize) -> error::Result<()> {
+    if len <= MAX_IMAGE {
+        return Ok(());
+    }
+    Err(error::report_hint(
+        PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+        format!(
+            "the change is too large for the audit trail ({len} bytes, the limit is {MAX_IMAGE})"
+        ),
+        "Exclude or redact the table's large columns: ward.enable_audit() takes their names.",
+    ))
 }
 
 impl Column {
@@ -282,7 +379,7 @@ unsafe fn same_varlena(a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
 
 /// # Safety
 /// `desc` is a valid descriptor with more than `index` attributes.
-unsafe fn pg_sys_attr(
+pub(super) unsafe fn attribute(
     desc: pg_sys::TupleDesc,
     index: usize,
 ) -> *const pg_sys::FormData_pg_attribute {
@@ -333,40 +430,5 @@ unsafe fn text(string: *const std::ffi::c_char) -> String {
         return String::new();
     }
     // SAFETY: the caller's promise.
-    unsafe { std::ffi::CStr::from_ptr(string) }
-        .to_string_lossy()
-        .into_owned()
-}
-
-thread_local! {
-    static INVALIDATED: RefCell<Vec<pg_sys::Oid>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Starts noting which tables changed.
-pub fn watch() {
-    // SAFETY: the callback only pushes to a list of this backend.
-    unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(invalidated), pg_sys::Datum::null()) }
-}
-
-#[pg_guard]
-unsafe extern "C-unwind" fn invalidated(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
-    INVALIDATED.with_borrow_mut(|list| {
-        if relation == pg_sys::InvalidOid || list.len() >= 1000 {
-            list.clear();
-            list.push(pg_sys::InvalidOid);
-        } else if list.first() != Some(&pg_sys::InvalidOid) {
-            list.push(relation);
-        }
-    });
-}
-
-/// The tables that changed since the last call; the invalid oid stands for all of them.
-pub fn take_invalidated() -> Vec<pg_sys::Oid> {
-    INVALIDATED.with_borrow_mut(|list| {
-        if list.is_empty() {
-            Vec::new()
-        } else {
-            std::mem::take(list)
-        }
-    })
+    encoding::to_utf8(unsafe { std::ffi::CStr::from_ptr(string) })
 }

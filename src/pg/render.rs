@@ -3,10 +3,9 @@
 //! Common types are written natively; all others go through their output function with the settings
 //! that output functions read pinned to fixed values for the time of the call.
 
-use super::heap;
+use super::{encoding, heap};
 use pgrx::prelude::*;
-use std::ffi::{CStr, c_char, c_int};
-use std::io::Write;
+use std::ffi::{CStr, c_int};
 use ward_log::ColumnKind;
 
 /// How a column's values are written.
@@ -38,18 +37,8 @@ impl Render {
                 pg_sys::INT8OID => Some((Render::Int8, ColumnKind::Number)),
                 // Names of objects and the currency's format depend on settings: numbers do not.
                 pg_sys::MONEYOID => Some((Render::Int8, ColumnKind::Number)),
-                pg_sys::OIDOID
-                | pg_sys::REGCLASSOID
-                | pg_sys::REGTYPEOID
-                | pg_sys::REGPROCOID
-                | pg_sys::REGPROCEDUREOID
-                | pg_sys::REGOPEROID
-                | pg_sys::REGOPERATOROID
-                | pg_sys::REGROLEOID
-                | pg_sys::REGNAMESPACEOID
-                | pg_sys::REGCOLLATIONOID
-                | pg_sys::REGCONFIGOID
-                | pg_sys::REGDICTIONARYOID => Some((Render::Oid, ColumnKind::Number)),
+                pg_sys::OIDOID => Some((Render::Oid, ColumnKind::Number)),
+                other if is_reg(other) => Some((Render::Oid, ColumnKind::Number)),
                 pg_sys::TEXTOID | pg_sys::VARCHAROID | pg_sys::BPCHAROID => {
                     Some((Render::Text, ColumnKind::Text))
                 }
@@ -80,6 +69,15 @@ impl Render {
         matches!(self, Render::Output(_))
     }
 
+    /// Whether `Environment` must be held while values are written, which are of `types` or made of
+    /// them: within arrays and composites, names of objects and money are printed as the settings say.
+    pub fn needs_environment(&self, types: &[pg_sys::Oid]) -> bool {
+        self.needs_pinned()
+            && types
+                .iter()
+                .any(|part| *part == pg_sys::MONEYOID || is_reg(*part))
+    }
+
     /// Appends the text of `datum`.
     ///
     /// # Safety
@@ -99,7 +97,9 @@ impl Render {
                 Render::Int4 => out.extend(number.format(datum.value() as i32).bytes()),
                 Render::Int8 => out.extend(number.format(datum.value() as i64).bytes()),
                 Render::Oid => out.extend(number.format(datum.value() as u32).bytes()),
-                Render::Text => heap::with_bytes(datum, |bytes| utf8(bytes, out)),
+                Render::Text => heap::with_bytes(datum, |bytes| {
+                    out.extend_from_slice(&encoding::bytes_to_utf8(bytes));
+                }),
                 Render::Uuid => {
                     let bytes = &*datum.cast_mut_ptr::<[u8; 16]>();
                     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
@@ -115,7 +115,9 @@ impl Render {
                 }),
                 Render::Output(info) => {
                     let text = pg_sys::OutputFunctionCall(&mut **info, datum);
-                    utf8(CStr::from_ptr(text).to_bytes(), out);
+                    out.extend_from_slice(&encoding::bytes_to_utf8(
+                        CStr::from_ptr(text).to_bytes(),
+                    ));
                     pg_sys::pfree(text.cast());
                 }
             }
@@ -123,27 +125,22 @@ impl Render {
     }
 }
 
-/// Appends `bytes`, which are in the database's encoding, as UTF-8 where they can be converted
-/// (SQL_ASCII says nothing about its bytes: they stay as they are).
-fn utf8(bytes: &[u8], out: &mut Vec<u8>) {
-    // SAFETY: reads a backend global.
-    let encoding = unsafe { pg_sys::GetDatabaseEncoding() } as u32;
-    if bytes.is_ascii()
-        || encoding == pg_sys::pg_enc::PG_UTF8
-        || encoding == pg_sys::pg_enc::PG_SQL_ASCII
-    {
-        out.extend_from_slice(bytes);
-        return;
-    }
-    // SAFETY: the conversion reads exactly `len` bytes and returns a NUL-terminated palloc'ed copy.
-    unsafe {
-        let text = pg_sys::pg_server_to_any(
-            bytes.as_ptr().cast::<c_char>(),
-            bytes.len() as c_int,
-            pg_sys::pg_enc::PG_UTF8 as c_int,
-        );
-        let _ = out.write_all(CStr::from_ptr(text).to_bytes());
-    }
+/// Whether values of the type are oids that are printed as names.
+fn is_reg(type_oid: pg_sys::Oid) -> bool {
+    matches!(
+        type_oid,
+        pg_sys::REGCLASSOID
+            | pg_sys::REGTYPEOID
+            | pg_sys::REGPROCOID
+            | pg_sys::REGPROCEDUREOID
+            | pg_sys::REGOPEROID
+            | pg_sys::REGOPERATOROID
+            | pg_sys::REGROLEOID
+            | pg_sys::REGNAMESPACEOID
+            | pg_sys::REGCOLLATIONOID
+            | pg_sys::REGCONFIGOID
+            | pg_sys::REGDICTIONARYOID
+    )
 }
 
 unsafe extern "C" {
@@ -197,6 +194,48 @@ impl Drop for Pinned {
             pg_sys::extra_float_digits = self.float_digits;
             bytea_output = self.bytea;
             pg_sys::session_timezone = self.zone;
+        }
+    }
+}
+
+/// Holds the settings that cannot simply be assigned, search_path and lc_monetary, at fixed values.
+/// Slower than `Pinned`, so only held where it matters.
+pub struct Environment {
+    nest: c_int,
+}
+
+impl Environment {
+    /// Names are qualified unless they are the system's, money is in the C locale.
+    pub fn enter() -> Environment {
+        // SAFETY: inside a transaction; what is set belongs to the nest level, which `drop` ends, or
+        // the abort of the (sub)transaction does.
+        unsafe {
+            let environment = Environment {
+                nest: pg_sys::NewGUCNestLevel(),
+            };
+            for (name, value) in [(c"search_path", c""), (c"lc_monetary", c"C")] {
+                pg_sys::set_config_option(
+                    name.as_ptr(),
+                    value.as_ptr(),
+                    pg_sys::GucContext::PGC_USERSET,
+                    pg_sys::GucSource::PGC_S_SESSION,
+                    pg_sys::GucAction::GUC_ACTION_SAVE,
+                    true,
+                    0,
+                    false,
+                );
+            }
+            environment
+        }
+    }
+}
+
+impl Drop for Environment {
+    fn drop(&mut self) {
+        // An error that unwinds ends the (sub)transaction, and its settings with it.
+        if !std::thread::panicking() {
+            // SAFETY: the level of `enter`, and all within it.
+            unsafe { pg_sys::AtEOXact_GUC(true, self.nest) }
         }
     }
 }

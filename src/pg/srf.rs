@@ -1,9 +1,13 @@
 //! Set-returning functions that fill a tuple store, which spills to disk beyond work_mem.
 
-use super::heap;
+use super::{encoding, heap};
 use crate::error;
 use pgrx::prelude::*;
-use std::ffi::CString;
+
+/// Before the number of a character that the database's encoding does not have.
+const ESCAPE: &str = "\\u";
+/// The same within a JSON string.
+const JSON_ESCAPE: &str = "\\\\u";
 
 /// A column's value.
 pub enum Cell<'a> {
@@ -90,10 +94,12 @@ unsafe fn datum(cell: &Cell) -> pg_sys::Datum {
     match cell {
         Cell::Null => pg_sys::Datum::null(),
         Cell::Int8(value) => pg_sys::Datum::from(*value),
-        Cell::Text(text) => pg_sys::Datum::from(heap::varlena(server_text(text).as_bytes())),
+        Cell::Text(text) => pg_sys::Datum::from(heap::varlena(&encoding::shown(text, ESCAPE))),
         Cell::Jsonb(text) => {
-            let text = CString::new(server_text(text).into_owned()).unwrap_or_default();
-            // SAFETY: jsonb's input function, with the text it expects.
+            // A character outside ASCII stands in a string, where the escape is text, too.
+            let mut text = encoding::shown(text, JSON_ESCAPE).into_owned();
+            text.push(0);
+            // SAFETY: jsonb's input function, with the NUL-terminated text it expects.
             unsafe {
                 pgrx::direct_function_call_as_datum(
                     pg_sys::jsonb_in,
@@ -107,7 +113,7 @@ unsafe fn datum(cell: &Cell) -> pg_sys::Datum {
             unsafe {
                 let mut values: Vec<pg_sys::Datum> = items
                     .iter()
-                    .map(|text| pg_sys::Datum::from(heap::varlena(server_text(text).as_bytes())))
+                    .map(|text| pg_sys::Datum::from(heap::varlena(&encoding::shown(text, ESCAPE))))
                     .collect();
                 pg_sys::Datum::from(pg_sys::construct_array(
                     values.as_mut_ptr(),
@@ -119,27 +125,6 @@ unsafe fn datum(cell: &Cell) -> pg_sys::Datum {
                 ))
             }
         }
-    }
-}
-
-/// UTF-8 text in the database's encoding.
-fn server_text(text: &str) -> std::borrow::Cow<'_, str> {
-    use std::borrow::Cow;
-    // SAFETY: reads a backend global.
-    let encoding = unsafe { pg_sys::GetDatabaseEncoding() } as u32;
-    if encoding == pg_sys::pg_enc::PG_UTF8 || text.is_ascii() {
-        return Cow::Borrowed(text);
-    }
-    // SAFETY: converts exactly text.len() bytes; the result is a NUL-terminated palloc'ed string. The
-    // bytes are only copied on, never read as UTF-8 again.
-    unsafe {
-        let converted = pg_sys::pg_any_to_server(
-            text.as_ptr().cast(),
-            text.len() as i32,
-            pg_sys::pg_enc::PG_UTF8 as i32,
-        );
-        let bytes = std::ffi::CStr::from_ptr(converted).to_bytes().to_vec();
-        Cow::Owned(String::from_utf8_unchecked(bytes))
     }
 }
 

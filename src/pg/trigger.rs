@@ -1,6 +1,7 @@
 //! The trigger function of audited tables. It is written in the C calling convention because a row
 //! costs about a microsecond in all and pgrx's trigger wrapper alone costs more.
 
+use super::encoding;
 use super::relation::{Hidden, Row};
 use crate::audit::capture;
 use crate::error;
@@ -42,9 +43,7 @@ impl Firing {
                 if number >= trigger.tgnargs as usize {
                     return Ok(Vec::new());
                 }
-                CStr::from_ptr(*trigger.tgargs.add(number))
-                    .to_string_lossy()
-                    .into_owned()
+                encoding::to_utf8(CStr::from_ptr(*trigger.tgargs.add(number)))
             };
             serde_json::from_str(&text).map_err(|_| {
                 error::report_hint(

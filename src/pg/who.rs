@@ -1,5 +1,6 @@
 //! Who is connected, in which role, under which application name.
 
+use super::encoding;
 use pgrx::prelude::*;
 use std::ffi::{CStr, c_char};
 use std::hash::{DefaultHasher, Hasher};
@@ -65,5 +66,5 @@ unsafe fn text(string: *const c_char) -> Option<String> {
     }
     // SAFETY: the caller's promise.
     let string = unsafe { CStr::from_ptr(string) };
-    Some(string.to_string_lossy().into_owned())
+    Some(encoding::to_utf8(string))
 }

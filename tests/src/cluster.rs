@@ -279,6 +279,8 @@ impl Cluster {
             .arg("-D")
             .arg(self.data_directory())
             .env_remove("PG_WARD_MASTER_KEY")
+            .env_remove("RUST_BACKTRACE")
+            .env_remove("RUST_LIB_BACKTRACE")
             .envs(self.environment.iter().cloned())
             .stdout(log.try_clone().expect("share the log"))
             .stderr(log)

@@ -9,6 +9,7 @@ mod table;
 
 use crate::error::{self, Result};
 use crate::pg::context::lock_exclusively;
+use crate::pg::encoding;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::ffi::CStr;
@@ -93,8 +94,8 @@ fn owned(tab: Option<pg_sys::Oid>) -> Result<Table> {
 }
 
 fn column_name(column: Option<&CStr>) -> Result<String> {
-    match column.map(CStr::to_str) {
-        Some(Ok(name)) if !name.is_empty() => Ok(name.to_owned()),
+    match column.map(encoding::to_utf8) {
+        Some(name) if !name.is_empty() => Ok(name),
         _ => Err(error::report(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             "the tenant column must be named",

@@ -8,6 +8,7 @@
 use super::spi;
 use super::table::{Table, TenantColumn};
 use crate::error::{self, Result};
+use crate::pg::encoding;
 use pgrx::prelude::*;
 use pgrx::spi::quote_literal;
 
@@ -171,11 +172,22 @@ fn drop_policies(table: &str, state: &State) -> Vec<String> {
 }
 
 fn run(statements: &[String]) -> Result<()> {
+    let statements = statements
+        .iter()
+        .map(|statement| encoding::from_utf8(statement).ok_or_else(unnameable))
+        .collect::<Result<Vec<_>>>()?;
     Spi::connect_mut(|client| {
-        for statement in statements {
-            client.update(statement.as_str(), None, &[])?;
+        for statement in &statements {
+            client.update(statement, None, &[])?;
         }
         Ok(())
     })
     .map_err(spi)
+}
+
+fn unnameable() -> pgrx::pg_sys::panic::ErrorReport {
+    error::report(
+        PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER,
+        "a name has a character that the database's encoding does not have",
+    )
 }

@@ -42,9 +42,10 @@ impl Table {
             // `update` and not `select`, here and below: a fresh snapshot shows what was
             // committed while this transaction waited for the lock.
             let rows = client.update(
-                "SELECT n.nspname::text,
-                        CASE c.relpersistence WHEN 't' THEN pg_catalog.quote_ident(c.relname)
-                             ELSE pg_catalog.format('%I.%I', n.nspname, c.relname) END,
+                "SELECT pg_catalog.convert_to(n.nspname, 'UTF8'),
+                        pg_catalog.convert_to(
+                            CASE c.relpersistence WHEN 't' THEN pg_catalog.quote_ident(c.relname)
+                                 ELSE pg_catalog.format('%I.%I', n.nspname, c.relname) END, 'UTF8'),
                         c.relkind::text, c.relpersistence::text,
                         pg_catalog.pg_has_role(c.relowner, 'USAGE'), c.relispartition,
                         c.relrowsecurity, c.relforcerowsecurity
@@ -60,8 +61,8 @@ impl Table {
             let row = rows.first();
             Ok(Some(Table {
                 oid,
-                schema: row.get(1)?.unwrap_or_default(),
-                name: row.get(2)?.unwrap_or_default(),
+                schema: utf8(row.get(1)?),
+                name: utf8(row.get(2)?),
                 kind: row.get(3)?.unwrap_or_default(),
                 persistence: row.get(4)?.unwrap_or_default(),
                 owned: row.get(5)?.unwrap_or_default(),
@@ -104,11 +105,12 @@ impl Table {
     pub fn tenant_column(&self, name: &str) -> Result<TenantColumn> {
         let found = Spi::connect_mut(|client| {
             let rows = client.update(
-                "SELECT a.attnum, a.atttypid, pg_catalog.format_type(a.atttypid, a.atttypmod)
+                "SELECT a.attnum, a.atttypid,
+                        pg_catalog.convert_to(pg_catalog.format_type(a.atttypid, a.atttypmod), 'UTF8')
                  FROM pg_catalog.pg_attribute a
-                 WHERE a.attrelid = $1 AND a.attname = $2 AND a.attnum > 0 AND NOT a.attisdropped",
+                 WHERE a.attrelid = $1 AND a.attname = pg_catalog.convert_from($2, 'UTF8') AND a.attnum > 0 AND NOT a.attisdropped",
                 None,
-                &[self.oid.into(), name.into()],
+                &[self.oid.into(), name.as_bytes().into()],
             )?;
             if rows.is_empty() {
                 return Ok(None);
@@ -117,7 +119,7 @@ impl Table {
             Ok(row
                 .get::<i16>(1)?
                 .zip(row.get::<pg_sys::Oid>(2)?)
-                .zip(row.get::<String>(3)?))
+                .zip(row.get::<Vec<u8>>(3)?.map(|name| utf8(Some(name)))))
         });
         let quoted = quote_identifier(name);
         let Some(((number, type_oid), type_name)) = found.map_err(spi)? else {
@@ -189,6 +191,11 @@ impl Table {
         .report(PgLogLevel::WARNING);
         Ok(())
     }
+}
+
+/// A name that the query gave as UTF-8.
+fn utf8(name: Option<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&name.unwrap_or_default()).into_owned()
 }
 
 /// The table, then everything that inherits from it, partitions included: each can be queried

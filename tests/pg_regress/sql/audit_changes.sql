@@ -370,6 +370,20 @@ INSERT INTO elsewhere.reshaped VALUES (6, 2, 'z');
 COMMIT;
 SELECT table_schema, table_name, operation, record_id, old_values, new_values FROM trail WHERE table_name LIKE '%shape%' ORDER BY n;
 SELECT table_schema, table_name, exclude FROM ward.audited_tables WHERE table_name LIKE '%shape%';
+-- Schemas, types and partitioned tables that get other names, within the session that writes.
+CREATE SCHEMA house;
+CREATE TYPE house.hue AS ENUM ('red');
+CREATE TABLE house.parent (id int, h house.hue) PARTITION BY RANGE (id);
+CREATE TABLE house.child PARTITION OF house.parent FOR VALUES FROM (0) TO (10);
+SELECT ward.enable_audit('house.parent');
+INSERT INTO house.parent VALUES (1, 'red');
+ALTER SCHEMA house RENAME TO home;
+INSERT INTO home.parent VALUES (2, 'red');
+ALTER TABLE home.parent RENAME TO elder;
+INSERT INTO home.child VALUES (3, 'red');
+ALTER TYPE home.hue RENAME TO colour;
+INSERT INTO home.child VALUES (4, 'red');
+SELECT table_schema, table_name, new_values FROM trail WHERE table_schema IN ('house', 'home') ORDER BY n;
 -- Made, audited, changed and dropped in one transaction.
 BEGIN;
 CREATE TABLE brief (id int PRIMARY KEY);

@@ -113,6 +113,59 @@ SELECT ward.enable_audit('formats');
 INSERT INTO formats VALUES (1, ' { "k" : 1, "k" : 2 } '), (2, '"x"'), (3, 'true'), (4, '[1e3, -0.10]'), (5, '"\u00e9\n\ud83d\ude00"');
 SELECT record_id, new_values FROM trail WHERE table_name = 'formats' ORDER BY n;
 
+-- Values that jsonb refuses, or would change, are shown as strings: none makes the trail unreadable.
+CREATE TABLE refused (id int PRIMARY KEY, j json, f float8, n numeric, b jsonb);
+SELECT ward.enable_audit('refused');
+INSERT INTO refused (id, j) VALUES (1, '{"a":"\u0000"}'), (2, '"\ud800"'), (3, '"\udc00\ud800"'), (4, '1e1000000'), (5, '[1e200000]'),
+    (6, '{"\u0000":1}'), (7, '"\ud83d\ude00 \\u0000 \u00e9"'), (8, '[1e1000, -1E-30, true, false]'), (9, '-1e-1001'), (10, 'null'), (11, '"\ud800\u0041"');
+INSERT INTO refused (id, j) VALUES (20, (repeat('[', 5000) || repeat(']', 5000))::json), (21, (repeat('[', 128) || repeat(']', 128))::json),
+    (22, ('0.' || repeat('1', 20000))::json), (23, repeat('9', 200000)::json);
+INSERT INTO refused (id, f, n, b) VALUES (30, '-0', '-0', '-0'), (31, '1e300', 'NaN', '1e300'), (32, '-1e-300', '-0.0', '[1e1000]');
+INSERT INTO refused (id, n) VALUES (33, ('1' || repeat('0', 131071))::numeric), (34, ('0.' || repeat('0', 16382) || '1')::numeric);
+SELECT key, jsonb_typeof(value), length(value::text) AS length, left(value::text, 60) AS start
+FROM trail, jsonb_each(new_values) WHERE table_name = 'refused' AND key <> 'id' AND value <> 'null' ORDER BY record_id::int, key;
+
+-- A hidden column that was renamed or dropped is not recorded in clear: the change is refused.
+CREATE TABLE hidden (id int PRIMARY KEY, secret text, noise text);
+SELECT ward.enable_audit('hidden', exclude => '{noise}', redact => '{secret}');
+INSERT INTO hidden VALUES (1, 'secret-canary', 'noise-canary');
+ALTER TABLE hidden RENAME secret TO mystery;
+INSERT INTO hidden VALUES (2, 'secret-canary', 'noise-canary');
+SELECT ward.enable_audit('hidden', exclude => '{noise}', redact => '{mystery}');
+INSERT INTO hidden VALUES (2, 'secret-canary', 'noise-canary');
+ALTER TABLE hidden DROP noise;
+UPDATE hidden SET mystery = 'secret-canary';
+SELECT ward.enable_audit('hidden', redact => '{mystery}');
+UPDATE hidden SET mystery = 'secret-canary-2' WHERE id = 2;
+SELECT operation, old_values, new_values FROM trail WHERE table_name = 'hidden';
+
+-- Within arrays, composites and ranges, names and money do not depend on settings either.
+CREATE SCHEMA other;
+CREATE TYPE refs AS (c regclass, m money, t regtype[]);
+CREATE DOMAIN prices AS money[];
+CREATE TYPE moneyrange AS RANGE (subtype = money);
+CREATE TABLE contained (id int PRIMARY KEY, c regclass[], p regprocedure[], m prices, r refs, rs refs[], mr moneyrange, mm moneymultirange, k regclass);
+SELECT ward.enable_audit('contained');
+CREATE FUNCTION contain(id int) RETURNS void LANGUAGE sql AS $$
+INSERT INTO public.contained VALUES (id, ARRAY['public.hidden'::regclass, 'pg_catalog.pg_class'], '{public.kind(int)}', ARRAY[(-1234.5)::numeric::money],
+    ROW('public.hidden', 7::money, '{public.refs,int}'), ARRAY[ROW('public.hidden', 7::money, NULL)::public.refs],
+    public.moneyrange(1::money, 2::money), public.moneymultirange(public.moneyrange(1::money, 2::money)), 'public.hidden');
+$$;
+SELECT contain(1);
+SET search_path = other;
+SELECT public.contain(2);
+SHOW search_path;
+RESET search_path;
+SELECT record_id, new_values - '{id,k}'::text[] AS shown, jsonb_typeof(new_values->'k') AS k FROM trail WHERE table_name = 'contained' ORDER BY n;
+-- A type that comes to contain one.
+ALTER TYPE pair ADD ATTRIBUTE e regclass CASCADE;
+CREATE TABLE later (id int PRIMARY KEY, p pair);
+SELECT ward.enable_audit('later');
+INSERT INTO later VALUES (1, ROW(1, '', NULL, 1, 'hidden'));
+ALTER TYPE refs ADD ATTRIBUTE z int;
+INSERT INTO later VALUES (2, ROW(1, '', NULL, 1, 'hidden'));
+SELECT record_id, new_values->>'p' AS p FROM trail WHERE table_name = 'later' ORDER BY n;
+
 -- Three hundred columns, a few of them dropped, some hidden.
 DO $$
 BEGIN
@@ -167,3 +220,51 @@ SELECT * FROM ward.audit_violations();
 \c :origin
 SET client_min_messages = warning;
 DROP DATABASE ward_audit_types WITH (FORCE);
+
+-- More elements than a jsonb array can hold, and longer than a jsonb string can be.
+DROP DATABASE IF EXISTS ward_audit_huge;
+CREATE DATABASE ward_audit_huge ENCODING 'UTF8' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0;
+\c ward_audit_huge
+SET client_min_messages = warning;
+CREATE EXTENSION pg_ward;
+RESET client_min_messages;
+CREATE TABLE huge (id int PRIMARY KEY, j json, raw bytea);
+SELECT ward.enable_audit('huge');
+INSERT INTO huge VALUES (1, ('[' || repeat('1,', 7000000) || '1]')::json, NULL), (2, NULL, decode(repeat('ab', 140000000), 'hex'));
+SELECT record_id, key, jsonb_typeof(value) AS type, length(value::text), left(value::text, 20) AS start
+FROM ward.audit_trail, jsonb_each(new_values) WHERE value <> 'null' ORDER BY record_id, key;
+\c :origin
+SET client_min_messages = warning;
+DROP DATABASE ward_audit_huge WITH (FORCE);
+
+-- A database that is not UTF-8.
+DROP DATABASE IF EXISTS ward_audit_latin;
+CREATE DATABASE ward_audit_latin ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0;
+\c ward_audit_latin
+SET client_min_messages = warning;
+SET client_encoding = 'UTF8';
+CREATE EXTENSION pg_ward;
+RESET client_min_messages;
+CREATE VIEW trail AS SELECT row_number() OVER () AS n, * FROM ward.audit_trail;
+CREATE TABLE latin (id text PRIMARY KEY, "é" text, j json);
+SELECT ward.enable_audit('latin');
+ALTER TABLE latin RENAME TO "über";
+BEGIN;
+SELECT ward.set_tenant_context('café');
+SELECT ward.set_security_context('00000000-0000-4000-8000-000000000001', 'séance', user_agent => 'é');
+INSERT INTO "über" VALUES ('clé', 'été', '{"é": "\u0041"}'), ('2', NULL, '"\u20ac"');
+SELECT ward.get_tenant_context(), length(ward.get_tenant_context());
+COMMIT;
+SELECT tenant_id, session_id, user_agent, table_name, record_id, new_values FROM trail ORDER BY n;
+CREATE TABLE "té" ("locataireé" text, v int);
+CREATE INDEX ON "té" ("locataireé");
+SELECT ward.enable_tenant_isolation('"té"', 'locataireé');
+SELECT polname, pg_get_expr(polqual, polrelid) FROM pg_policy ORDER BY 1;
+SELECT ward.disable_isolation('"té"');
+SELECT ward.seal_audit_trail() > 0 AS sealed;
+SELECT tenant_id, table_name, record_id, new_values FROM trail ORDER BY n;
+SELECT is_valid, reason FROM ward.verify_audit_trail_integrity();
+
+\c :origin
+SET client_min_messages = warning;
+DROP DATABASE ward_audit_latin WITH (FORCE);
