@@ -388,10 +388,14 @@ pub(super) unsafe fn attribute(
     unsafe {
         (*desc).attrs.as_ptr().add(index)
     }
-    // SAFETY: the caller's promise; from 18 on a function computes the place.
+    // SAFETY: the caller's promise; from 18 on the attributes follow the compact ones.
     #[cfg(feature = "pg18")]
     unsafe {
-        pg_sys::TupleDescAttr(desc, index as i32)
+        let compact = (*desc).compact_attrs.as_ptr();
+        compact
+            .add((*desc).natts as usize)
+            .cast::<pg_sys::FormData_pg_attribute>()
+            .add(index)
     }
 }
 

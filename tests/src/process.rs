@@ -5,7 +5,8 @@ use nix::unistd::{Gid, Pid, Uid, User};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::{env, fs};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
 /// The user the server runs as when that is not the user who runs the tests.
 pub fn server_user() -> Option<(Uid, Gid)> {
@@ -46,10 +47,22 @@ pub fn send(pid: u32, signal: Signal) {
 /// stopped first, so that it cannot tell its children or restart anything.
 pub fn kill_family(postmaster: u32) {
     send(postmaster, Signal::SIGSTOP);
-    for child in children(postmaster) {
-        send(child, Signal::SIGKILL);
+    let children = children(postmaster);
+    for child in &children {
+        send(*child, Signal::SIGKILL);
     }
     send(postmaster, Signal::SIGKILL);
+    // A child that is still ending holds the shared memory, and the next start is refused.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while children.iter().any(|child| lives(*child)) && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Whether the process still has its memory; one that only waits to be reaped has not.
+fn lives(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/status"))
+        .is_ok_and(|status| !status.lines().any(|line| line.starts_with("State:\tZ")))
 }
 
 fn children(parent: u32) -> Vec<u32> {
