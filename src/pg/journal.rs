@@ -1,17 +1,26 @@
 //! The journals: unindexed heap tables of (xid bigint, position int, part int, data bytea) that
 //! writers append to and the sealer reads.
 //!
-//! Every insert goes to the last page (the cached target block is forgotten, the free space map is
-//! not asked) while the barrier is held in shared mode. Whoever takes the barrier exclusively and
-//! then reads the number of pages knows that no page but the last will ever get another tuple.
+//! Whoever appends holds the barrier in shared mode. Whoever takes it exclusively, begins another
+//! generation and then reads the number of pages knows that no page but the last will ever get
+//! another tuple: the free space map is never asked, and a writer forgets its target page when the
+//! generation is another than at its last insert, and goes on with the last page. Within a generation
+//! writers keep their own target pages, so that they do not queue for one.
 
 use super::heap;
 use pgrx::prelude::*;
 use pgrx::{PgLwLock, pg_shmem_init};
+use std::cell::Cell;
 use std::ptr;
 
+/// The generation, under the lock that is the barrier.
 // SAFETY: the name is used nowhere else.
-static BARRIER: PgLwLock<u32> = unsafe { PgLwLock::new(c"pg_ward_journal") };
+static BARRIER: PgLwLock<u64> = unsafe { PgLwLock::new(c"pg_ward_journal") };
+
+thread_local! {
+    /// The generation in which this backend last wrote to each journal.
+    static WRITTEN_IN: [Cell<u64>; 2] = const { [const { Cell::new(0) }; 2] };
+}
 
 /// Reserves the barrier.
 pub fn init() {
@@ -86,10 +95,26 @@ impl Journal {
     ) {
         // SAFETY: in a transaction; no argument.
         let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
-        let _shared = BARRIER.share();
+        let generation = BARRIER.share();
+        self.forget_target(*generation);
         for (position, bytes) in chunks {
             for (part, piece) in bytes.chunks(limit).enumerate() {
                 self.insert(xid, position, part as u32, piece, cid);
+            }
+        }
+    }
+
+    /// Forgets the page this backend last wrote to, unless that was in this generation.
+    fn forget_target(&self, generation: u64) {
+        let last = WRITTEN_IN.with(|written| written[usize::from(self.number)].replace(generation));
+        // Generation 0 is that of a server just started: a backend cannot have written in another.
+        if last != generation {
+            // SAFETY: the relation is open; its storage handle is NULL or valid.
+            unsafe {
+                let storage = (*self.relation).rd_smgr;
+                if !storage.is_null() {
+                    (*storage).smgr_targblock = pg_sys::InvalidBlockNumber;
+                }
             }
         }
     }
@@ -111,10 +136,6 @@ impl Journal {
                 values.as_mut_ptr(),
                 nulls.as_mut_ptr(),
             );
-            let storage = (*self.relation).rd_smgr;
-            if !storage.is_null() {
-                (*storage).smgr_targblock = pg_sys::InvalidBlockNumber;
-            }
             pg_sys::heap_insert(
                 self.relation,
                 tuple,
@@ -135,7 +156,8 @@ impl Journal {
 
     /// Number of pages such that only the last and later ones can still get tuples.
     pub fn closed_pages(&self) -> u32 {
-        let _exclusive = BARRIER.exclusive();
+        let mut generation = BARRIER.exclusive();
+        *generation += 1;
         self.pages()
     }
 
