@@ -3,7 +3,7 @@
 use super::store;
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
-use crate::pg::catalog;
+use crate::pg::{catalog, encoding};
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 
@@ -160,7 +160,7 @@ fn check_columns(table: &Target, names: &[CString]) -> Result<()> {
 
 /// Names as a JSON array in ASCII, which reads the same in every encoding of a database.
 fn json(names: &[CString]) -> String {
-    let names: Vec<String> = names.iter().map(|name| catalog::utf8(name)).collect();
+    let names: Vec<String> = names.iter().map(|name| encoding::to_utf8(name)).collect();
     let mut text = String::new();
     for unit in serde_json::Value::from(names).to_string().encode_utf16() {
         match u8::try_from(unit) {

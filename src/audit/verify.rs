@@ -10,6 +10,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::collections::HashMap;
 use ward_log::{BlockInfo, Hash, LogSource, Options, Verifier, Violation};
+use zeroize::Zeroizing;
 
 /// How many tiles or blocks are read at once.
 const PREFETCH: u64 = 256;
@@ -32,7 +33,7 @@ fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
         // After the snapshot: a key that a sealed entry names is there by now.
         let audit_keys = keys::all_versions(Purpose::Audit)?
             .iter()
-            .map(|key| (key.id.0, *key.material.expose()))
+            .map(|key| (key.id.0, Zeroizing::new(*key.material.expose())))
             .collect();
         let options = Options {
             audit_keys,

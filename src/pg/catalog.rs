@@ -1,6 +1,6 @@
 //! Catalog look-ups by oid.
 
-use super::owner;
+use super::{encoding, owner};
 use crate::error::{self, Result};
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
@@ -52,17 +52,6 @@ pub fn qualified_name(oid: pg_sys::Oid) -> CString {
     }
 }
 
-/// Text of the server as UTF-8. What no encoding explains, in a SQL_ASCII database, is replaced.
-pub fn utf8(text: &CStr) -> String {
-    // SAFETY: the result is the argument or a palloc'ed C string.
-    unsafe {
-        let length = text.count_bytes() as i32;
-        let converted =
-            pg_sys::pg_server_to_any(text.as_ptr(), length, pg_sys::pg_enc::PG_UTF8 as i32);
-        CStr::from_ptr(converted).to_string_lossy().into_owned()
-    }
-}
-
 /// Text of the server for a message, which is not converted on its way: where the server's encoding
 /// is another than UTF-8, anything but ASCII becomes a question mark.
 pub fn shown(text: &CStr) -> String {
@@ -70,7 +59,7 @@ pub fn shown(text: &CStr) -> String {
     if unsafe { pg_sys::GetDatabaseEncoding() } == pg_sys::pg_enc::PG_UTF8 as i32 {
         return text.to_string_lossy().into_owned();
     }
-    utf8(text)
+    encoding::to_utf8(text)
         .chars()
         .map(|c| if c.is_ascii() { c } else { '?' })
         .collect()

@@ -202,7 +202,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let mut violations = 0;
             let mut count = |_| violations += 1;
             let options = Options {
-                audit_keys: vec![(*b"auditkey", KEY)],
+                audit_keys: vec![(*b"auditkey", KEY.into())],
                 ..Options::default()
             };
             let start = Instant::now();

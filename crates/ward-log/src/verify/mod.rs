@@ -13,6 +13,8 @@ mod trees;
 
 pub use report::{Summary, Violation, ViolationType};
 
+use zeroize::Zeroizing;
+
 use crate::hash::Hash;
 use crate::leaf::{AuditMac, Snapshot};
 use crate::tree::{Tile, Tree};
@@ -61,7 +63,7 @@ impl<S: LogSource + ?Sized> LogSource for &mut S {
 pub struct Options {
     /// The audit keys. When there are none, trailers' MACs are not checked; when there are, a trailer that names
     /// another key is forged, unless that key is retired.
-    pub audit_keys: Vec<([u8; 8], [u8; 32])>,
+    pub audit_keys: Vec<([u8; 8], Zeroizing<[u8; 32]>)>,
     /// Ids of audit keys that the log has used but whose material is gone.
     pub retired_key_ids: Vec<[u8; 8]>,
     /// Sizes and roots from checkpoints, in any order: the log must have had these heads.

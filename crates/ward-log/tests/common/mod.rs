@@ -42,7 +42,7 @@ impl LogSource for Stored<'_> {
 
 pub fn options() -> Options {
     Options {
-        audit_keys: vec![(KEY_ID, KEY)],
+        audit_keys: vec![(KEY_ID, KEY.into())],
         ..Options::default()
     }
 }
