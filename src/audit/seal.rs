@@ -147,7 +147,9 @@ impl Sealer {
         let Some(current) = self.incarnations.last().cloned() else {
             return Ok(None);
         };
-        if !current.is_here() {
+        // A log copied before its first block begins where it was created: its entries say so. The
+        // copy's own incarnation begins with the block after.
+        if !current.is_here() && self.next_block > 0 {
             let new = Identity::new_here()?;
             store::put_incarnation(&new, Some(current.incarnation))?;
             self.incarnations.push(new.clone());
