@@ -10,6 +10,7 @@ mod audit_history;
 mod audit_statements;
 mod audit_types;
 mod audit_worker;
+mod clients;
 mod context;
 mod harness;
 mod install;

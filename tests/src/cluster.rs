@@ -208,6 +208,11 @@ impl Cluster {
         self.directory.path().join("data")
     }
 
+    /// The port number in the socket's name.
+    pub fn port(&self) -> u16 {
+        PORT
+    }
+
     /// The directory of the Unix socket.
     pub fn socket_directory(&self) -> &Path {
         self.directory.path()
@@ -325,7 +330,8 @@ impl Drop for Cluster {
     }
 }
 
-fn give_to_server(path: &Path) {
+/// Makes a file or directory the property of the user the servers run as.
+pub fn give_to_server(path: &Path) {
     if let Some((uid, gid)) = server_user() {
         chown(path, Some(uid), Some(gid)).expect("give a file to the server's user");
     }

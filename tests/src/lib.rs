@@ -10,9 +10,10 @@ mod options;
 mod process;
 mod query;
 
-pub use cluster::{Cluster, StartFailure};
+pub use cluster::{Cluster, StartFailure, give_to_server};
 pub use options::{MasterKey, Options, random_key};
 pub use postgres;
+pub use process::server_identity;
 pub use query::{Verdict, number, refused, run, seal_and_verify, text, texts, verify, wait_until};
 
 /// The database that [`Cluster::with_extension`] prepares.

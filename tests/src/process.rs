@@ -32,10 +32,15 @@ pub fn program(name: &str) -> PathBuf {
 pub fn server_command(name: &str, directory: &Path) -> Command {
     let mut command = Command::new(program(name));
     command.current_dir(directory);
+    server_identity(&mut command);
+    command
+}
+
+/// Has a command run as the user the servers run as.
+pub fn server_identity(command: &mut Command) {
     if let Some((uid, gid)) = server_user() {
         command.uid(uid.as_raw()).gid(gid.as_raw());
     }
-    command
 }
 
 /// Sends `signal`; a process that has just ended is not an error.
