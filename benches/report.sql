@@ -37,6 +37,18 @@ WITH line (place, measured, unit, unaudited, alternative, pg_ward, ratio, target
     SELECT 5, 'verify ' || entries_checked || ' entries', 'entries/s', NULL, NULL,
            entries_checked / ward, NULL, '>= 800,000', entries_checked / ward >= 800000
     FROM figure, verdict WHERE what = 'verify'
+    UNION ALL
+    SELECT 6, 'tenant policy, 100 of 1,000,000 rows by index; the tenant as a literal', 'µs a query', base * 1e6, NULL,
+           ward * 1e6, ward / base, '<= 1.05 of the literal', ward / base <= 1.05
+    FROM figure WHERE what = 'policy, index'
+    UNION ALL
+    SELECT 6, 'tenant policy, scan of 1,000,000 rows; the tenant as a literal', 'ns added a row', NULL, NULL,
+           (ward - base) * 1e3, NULL, '<= 30 ns', (ward - base) * 1e3 <= 30
+    FROM figure WHERE what = 'policy, scan'
+    UNION ALL
+    SELECT 6, 'set the tenant, net of the scan', 'µs a call', NULL, NULL,
+           (ward - base) * 1e6, NULL, '<= 1 µs', (ward - base) * 1e6 <= 1
+    FROM figure WHERE what = 'set tenant'
 )
 SELECT measured, unit,
        round(unaudited::numeric, CASE WHEN unaudited > 100 THEN 0 ELSE 2 END) AS unaudited,
