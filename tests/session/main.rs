@@ -2,6 +2,7 @@
 //! A test is named after the situation or the attack it is about.
 
 mod attacks;
+mod attacks_context;
 mod attacks_journal;
 mod audit_capture;
 mod audit_concurrency;
