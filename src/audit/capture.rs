@@ -17,7 +17,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 use ward_log::{
-    AuditMac, ContextLeaf, ContextSource, Hash, RowLeaf, ShapeLeaf, TrailerLeaf, image_commitment,
+    AuditMac, ContextLeaf, ContextSource, Details, EventLeaf, Hash, RowLeaf, Severity, ShapeLeaf,
+    TrailerLeaf, image_commitment,
 };
 
 /// A table, and whether it is described as what is truncated (partitions have a name of their own then).
@@ -82,6 +83,17 @@ pub fn change(firing: &Firing) -> Result<()> {
         state.mark_context()?;
         state.mark_shape(firing.key())?;
         state.row(firing)?;
+        state.spill()
+    })
+}
+
+/// Records something that happened other than a change of a row. The log must exist.
+pub fn event(event_type: &str, severity: Severity, details: Details) -> Result<()> {
+    with_state(|state| {
+        state.drop_stale();
+        state.begin()?;
+        state.mark_context()?;
+        state.event(event_type, severity, details)?;
         state.spill()
     })
 }
@@ -198,6 +210,8 @@ impl State {
                 occurred_at: process::transaction_start_micros(),
                 source: context.map_or(ContextSource::None, |context| match context.source {
                     Source::Trusted => ContextSource::Trusted,
+                    Source::Token => ContextSource::Token,
+                    Source::Override => ContextSource::Override,
                 }),
                 tenant_id: context.and_then(|c| c.tenant.as_deref()),
                 user_id: context.and_then(|c| c.user_id.as_deref()),
@@ -285,6 +299,27 @@ impl State {
         transaction
             .buffer
             .push(&self.leaf, has_image.then_some(&self.image))
+    }
+
+    fn event(&mut self, event_type: &str, severity: Severity, details: Details) -> Result<()> {
+        let transaction = self.transaction.as_mut().ok_or_else(lost)?;
+        let position = transaction.buffer.position();
+        let context = transaction
+            .buffer
+            .context()
+            .map_or(position, |mark| mark.position);
+        self.leaf.clear();
+        EventLeaf {
+            xid: transaction.xid,
+            position,
+            context_back: position - context,
+            occurred_at: process::now_micros(),
+            severity,
+            event_type,
+            details,
+        }
+        .encode(&mut self.leaf);
+        transaction.buffer.push(&self.leaf, None)
     }
 
     /// Writes the current level when it is full, or when the transaction is already closed.

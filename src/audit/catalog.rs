@@ -31,6 +31,11 @@ impl Log {
     }
 }
 
+/// Whether this database has a log to write to.
+pub fn exists() -> bool {
+    owner::run(store::identity).is_some()
+}
+
 fn missing() -> pgrx::pg_sys::panic::ErrorReport {
     error::report_hint(
         PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

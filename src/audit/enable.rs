@@ -39,9 +39,7 @@ fn enable_audit(
     }
     triggers::lock(table.oid)?;
     not_below_another(&table)?;
-    keys::ensure_internal_key(Purpose::Audit)?;
-    keys::ensure_internal_key(Purpose::CheckpointSigning)?;
-    ensure_log()?;
+    prepare()?;
     triggers::drop(table.oid)?;
     triggers::create(table.oid, &[json(&exclude), json(&redact)])
 }
@@ -171,8 +169,11 @@ fn json(names: &[CString]) -> String {
     text
 }
 
-/// Gives the log its identity when it has none.
-fn ensure_log() -> Result<()> {
+/// Makes what the log needs and does not have yet: its keys and its identity. Runs as the caller's
+/// role, which must be allowed to write the tables.
+pub fn prepare() -> Result<()> {
+    keys::ensure_internal_key(Purpose::Audit)?;
+    keys::ensure_internal_key(Purpose::CheckpointSigning)?;
     match store::identity() {
         Some(_) => Ok(()),
         None => store::put_incarnation(&store::Identity::new_here()?, None),

@@ -6,7 +6,7 @@
 use super::jsonb;
 use crate::pg::encoding;
 use std::borrow::Cow;
-use ward_log::{ColumnKind, Shape, Value, Values};
+use ward_log::{ColumnKind, EventLeaf, Shape, Value, Values};
 
 /// What stands for the value of a redacted column.
 const REDACTED: &str = "\"[redacted]\"";
@@ -144,6 +144,21 @@ pub fn changed<'s>(old: &Values, shape: &'s Shape) -> Vec<&'s str> {
                 .map(|c| c.name.as_str())
         })
         .collect()
+}
+
+/// An event as a JSON object.
+pub fn event(event: &EventLeaf) -> String {
+    let text = event.details.as_str();
+    // What is no JSON, which only tampering can write, is shown as the text it is.
+    let details = match jsonb::cost(text, encoding::is_utf8()) {
+        Some(_) => text.to_owned(),
+        None => quoted(text),
+    };
+    format!(
+        "{{\"event_type\":{},\"severity\":\"{}\",\"details\":{details}}}",
+        quoted(event.event_type),
+        event.severity.as_str()
+    )
 }
 
 /// A JSON string. jsonb cannot hold U+0000: text from PostgreSQL never has it, tampered bytes may.

@@ -7,7 +7,7 @@ use crate::pg::journal::{ChunkId, Journal, Mode};
 use crate::pg::srf::{Cell, Rows};
 use crate::pg::{owner, process, query};
 use std::collections::{BTreeMap, HashMap};
-use ward_log::{Hash, Image, Leaf, Operation, Records, RowLeaf, Shape, Snapshot};
+use ward_log::{EventLeaf, Hash, Image, Leaf, Operation, Records, RowLeaf, Shape, Snapshot};
 
 /// Writes every entry to `rows`.
 pub fn read(rows: &mut Rows) -> Result<()> {
@@ -133,26 +133,13 @@ impl<'r> Reader<'r> {
                 }
             }
             Ok(Leaf::Row(row)) => self.row(id, &row, image),
+            Ok(Leaf::Event(event)) => self.event(id, &event),
             // Other leaves carry no change; unreadable ones are for the verifier to report.
             _ => {}
         }
     }
 
     fn row(&mut self, id: Option<u64>, row: &RowLeaf, image: Option<&[u8]>) {
-        let place = id.unwrap_or(u64::from(row.position));
-        let context = self
-            .context
-            .as_ref()
-            .filter(|(at, _)| *at == place.wrapping_sub(u64::from(row.context_back)))
-            .and_then(|(_, bytes)| Leaf::parse(bytes).ok());
-        let context = match &context {
-            Some(Leaf::Context(context)) => Some(context),
-            _ => None,
-        };
-        let block = id.and_then(|id| {
-            let after = self.blocks.partition_point(|(first, _)| *first <= id);
-            after.checked_sub(1).map(|at| self.blocks[at].1)
-        });
         let shape = self.shapes.get(&row.shape);
         let image = image.and_then(|bytes| Image::parse(bytes).ok());
         let (old, new, changed) = match (&image, shape) {
@@ -167,20 +154,7 @@ impl<'r> Reader<'r> {
             ),
             _ => (None, None, None),
         };
-        self.rows.put(&[
-            id.map_or(Cell::Null, |id| Cell::Int8(id as i64)),
-            Cell::Int8(row.occurred_at - process::EPOCH_SHIFT),
-            context.and_then(|c| c.tenant_id).into(),
-            context.and_then(|c| c.user_id).into(),
-            context.and_then(|c| c.session_id).into(),
-            context.and_then(|c| c.service_name).into(),
-            context.and_then(|c| c.client_ip).into(),
-            context.and_then(|c| c.user_agent).into(),
-            context.map(|c| c.source.as_str()).into(),
-            context.and_then(|c| c.authenticated_role).into(),
-            context.and_then(|c| c.session_role).into(),
-            context.and_then(|c| c.current_role).into(),
-            context.and_then(|c| c.application_name).into(),
+        let what = [
             shape.map(|s| s.schema.as_str()).into(),
             shape.map(|s| s.table.as_str()).into(),
             row.record_id.into(),
@@ -188,10 +162,93 @@ impl<'r> Reader<'r> {
             old.map_or(Cell::Null, Cell::Jsonb),
             new.map_or(Cell::Null, Cell::Jsonb),
             changed.map_or(Cell::Null, Cell::TextArray),
-            Cell::Int8(row.xid as i64),
-            block.map_or(Cell::Null, |block| Cell::Int8(block as i64)),
-        ]);
+        ];
+        let place = Place {
+            id,
+            xid: row.xid,
+            position: row.position,
+            context_back: row.context_back,
+            occurred_at: row.occurred_at,
+        };
+        put(self.rows, &self.blocks, &self.context, &place, what);
     }
+
+    fn event(&mut self, id: Option<u64>, event: &EventLeaf) {
+        let what = [
+            Cell::Null,
+            Cell::Null,
+            Cell::Null,
+            Cell::Text("EVENT"),
+            Cell::Null,
+            Cell::Jsonb(image::event(event)),
+            Cell::Null,
+        ];
+        let place = Place {
+            id,
+            xid: event.xid,
+            position: event.position,
+            context_back: event.context_back,
+            occurred_at: event.occurred_at,
+        };
+        put(self.rows, &self.blocks, &self.context, &place, what);
+    }
+}
+
+/// Where in the log an entry stands.
+struct Place {
+    id: Option<u64>,
+    xid: u64,
+    position: u32,
+    context_back: u32,
+    occurred_at: i64,
+}
+
+/// Writes one entry: when and where, who, and `what` happened.
+fn put(
+    rows: &mut Rows,
+    blocks: &[(u64, u64)],
+    context: &Option<(u64, Vec<u8>)>,
+    place: &Place,
+    what: [Cell; 7],
+) {
+    let at = place.id.unwrap_or(u64::from(place.position));
+    let context = context
+        .as_ref()
+        .filter(|(leaf, _)| *leaf == at.wrapping_sub(u64::from(place.context_back)))
+        .and_then(|(_, bytes)| Leaf::parse(bytes).ok());
+    let context = match &context {
+        Some(Leaf::Context(context)) => Some(context),
+        _ => None,
+    };
+    let block = place.id.and_then(|id| {
+        let after = blocks.partition_point(|(first, _)| *first <= id);
+        after.checked_sub(1).map(|at| blocks[at].1)
+    });
+    let [schema, table, record, operation, old, new, changed] = what;
+    rows.put(&[
+        place.id.map_or(Cell::Null, |id| Cell::Int8(id as i64)),
+        Cell::Int8(place.occurred_at - process::EPOCH_SHIFT),
+        context.and_then(|c| c.tenant_id).into(),
+        context.and_then(|c| c.user_id).into(),
+        context.and_then(|c| c.session_id).into(),
+        context.and_then(|c| c.service_name).into(),
+        context.and_then(|c| c.client_ip).into(),
+        context.and_then(|c| c.user_agent).into(),
+        context.map(|c| c.source.as_str()).into(),
+        context.and_then(|c| c.authenticated_role).into(),
+        context.and_then(|c| c.session_role).into(),
+        context.and_then(|c| c.current_role).into(),
+        context.and_then(|c| c.application_name).into(),
+        schema,
+        table,
+        record,
+        operation,
+        old,
+        new,
+        changed,
+        Cell::Int8(place.xid as i64),
+        block.map_or(Cell::Null, |block| Cell::Int8(block as i64)),
+    ]);
 }
 
 enum Source {

@@ -3,31 +3,84 @@
 
 use super::state;
 use crate::error::Result;
-use crate::pg::values::{TextValue, Varlena};
+use crate::pg::values::{JsonbValue, Text, TextValue, Varlena};
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
 #[pg_extern(stable, parallel_safe)]
 fn get_tenant_context() -> Result<Option<TextValue>> {
-    let Some(tenant) = state::read(|context| context.tenant.clone()) else {
-        return Ok(None);
-    };
-    let mut value = Varlena::new(tenant.len())?;
-    value.bytes_mut().copy_from_slice(tenant.as_bytes());
-    Ok(Some(TextValue::from_utf8(value)?))
+    state::read(|context| context.tenant.clone())?
+        .map(|tenant| text(&tenant))
+        .transpose()
 }
 
 #[pg_extern(stable, parallel_safe)]
-fn get_current_tenant_id() -> Option<Uuid> {
-    state::read(|context| context.tenant_uuid).map(Uuid::from_bytes)
+fn get_current_tenant_id() -> Result<Option<Uuid>> {
+    Ok(state::read(|context| context.tenant_uuid)?.map(Uuid::from_bytes))
 }
 
 #[pg_extern(stable, parallel_safe)]
-fn get_current_tenant_number() -> Option<i64> {
+fn get_current_tenant_number() -> Result<Option<i64>> {
     state::read(|context| context.tenant_number)
 }
 
 #[pg_extern(stable, parallel_safe)]
-fn get_current_user_id() -> Option<Uuid> {
-    state::read(|context| context.user_uuid).map(Uuid::from_bytes)
+fn get_user_context() -> Result<Option<TextValue>> {
+    state::read(|context| context.user_id.clone())?
+        .map(|user| text(&user))
+        .transpose()
+}
+
+#[pg_extern(stable, parallel_safe)]
+fn get_current_user_id() -> Result<Option<Uuid>> {
+    Ok(state::read(|context| context.user_uuid)?.map(Uuid::from_bytes))
+}
+
+#[pg_extern(stable, parallel_safe)]
+fn get_current_user_number() -> Result<Option<i64>> {
+    state::read(|context| context.user_number)
+}
+
+#[pg_extern(stable, parallel_safe)]
+fn has_role(role: Option<Text<'_>>) -> Result<bool> {
+    holds(role, |context| &context.roles)
+}
+
+#[pg_extern(stable, parallel_safe)]
+fn has_permission(permission: Option<Text<'_>>) -> Result<bool> {
+    holds(permission, |context| &context.permissions)
+}
+
+#[pg_extern(stable, parallel_safe)]
+fn current_claims() -> Result<Option<JsonbValue>> {
+    let Some(claims) = state::read(|context| context.claims.clone())? else {
+        return Ok(None);
+    };
+    Ok(Some(JsonbValue::from_utf8(copy(&claims)?)?))
+}
+
+/// Whether a list of the context has a name. NULL is in no list.
+fn holds(
+    name: Option<Text>,
+    list: impl Fn(&super::SecurityContext) -> &Vec<String>,
+) -> Result<bool> {
+    let Some(name) = name else {
+        return Ok(false);
+    };
+    let name = name.utf8()?;
+    let held = state::read(|context| {
+        let held = list(context).iter().any(|one| one.as_bytes() == &*name);
+        Some(held)
+    })?;
+    Ok(held == Some(true))
+}
+
+fn text(value: &str) -> Result<TextValue> {
+    Ok(TextValue::from_utf8(copy(value)?)?)
+}
+
+fn copy(text: &str) -> Result<Varlena> {
+    let mut value = Varlena::new(text.len())?;
+    value.bytes_mut().copy_from_slice(text.as_bytes());
+    Ok(value)
 }

@@ -6,10 +6,15 @@
 //! tenant, is kept in backend memory ([`state`]).
 
 mod accessors;
+mod bounds;
+mod event;
 mod isolation;
+mod jwt_keys;
 mod model;
+mod overriding;
 mod setters;
 pub(crate) mod state;
+mod token;
 
 pub use model::{SecurityContext, Source};
 pub use state::{generation, with_current};
@@ -25,13 +30,32 @@ pgrx::extension_sql_file!(
         accessors::get_tenant_context,
         accessors::get_current_tenant_id,
         accessors::get_current_tenant_number,
+        accessors::get_user_context,
         accessors::get_current_user_id,
+        accessors::get_current_user_number,
+        accessors::has_role,
+        accessors::has_permission,
+        accessors::current_claims,
+        overriding::override_tenant_context,
         isolation::enable_tenant_isolation,
         isolation::disable_isolation
+    ]
+);
+
+pgrx::extension_sql_file!(
+    "../../sql/context_tokens.sql",
+    name = "ward_context_tokens",
+    requires = [
+        "ward_keys_functions",
+        token::authenticate,
+        jwt_keys::admin::add_jwt_key,
+        jwt_keys::admin::retire_jwt_key
     ]
 );
 
 /// Registers this part's settings and hooks.
 pub fn init() {
     crate::pg::context::init();
+    token::register();
+    event::register();
 }

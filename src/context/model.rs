@@ -1,20 +1,19 @@
-//! The context as a value: its parts, their bounds, and the text the setting stores.
+//! The context as a value: its parts and the text the setting stores.
 
 use crate::error::{self, Result};
 use pgrx::prelude::PgSqlErrorCode;
 use serde::{Deserialize, Serialize};
 
-/// Longest tenant, session and service name, in bytes.
-const NAME_LIMIT: usize = 255;
-/// Longest user agent, in bytes.
-const USER_AGENT_LIMIT: usize = 512;
-
 /// Where a context came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Source {
     /// Set by the application, which is trusted to have authenticated the user.
-    #[serde(rename = "trusted")]
     Trusted,
+    /// Taken from a verified token.
+    Token,
+    /// Set by a role that may act for any tenant.
+    Override,
 }
 
 /// The context in force. Built by the setters only; everything else reads it.
@@ -24,18 +23,37 @@ pub struct SecurityContext {
     /// Where the context came from.
     pub source: Source,
     /// The tenant, as the caller gave it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// The user, as a hyphenated UUID.
+    /// The user; a UUID unless a token says otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_id: Option<String>,
     /// The application's session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_id: Option<String>,
     /// The service that acts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_name: Option<String>,
     /// The address of the application's client, which PostgreSQL itself never sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_ip: Option<String>,
     /// The user agent of the application's client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
+    /// What the user is.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) roles: Vec<String>,
+    /// What the user may do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) permissions: Vec<String>,
+    /// The claims of the verified token, as JSON.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) claims: Option<String>,
+    /// When the token runs out, leeway included, in microseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) expires_at: Option<i64>,
     /// Whether it ends with the transaction.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) transaction_local: bool,
     /// `tenant` as a UUID, when it is one.
     #[serde(skip)]
@@ -43,31 +61,48 @@ pub struct SecurityContext {
     /// `tenant` as a number, when it is one.
     #[serde(skip)]
     pub(super) tenant_number: Option<i64>,
-    /// `user_id` in binary.
+    /// `user_id` as a UUID, when it is one.
     #[serde(skip)]
     pub(super) user_uuid: Option<[u8; 16]>,
+    /// `user_id` as a number, when it is one.
+    #[serde(skip)]
+    pub(super) user_number: Option<i64>,
 }
 
 impl SecurityContext {
     /// A context that names nobody yet.
-    pub(super) fn empty() -> Self {
+    pub(super) fn empty(source: Source) -> Self {
         SecurityContext {
-            source: Source::Trusted,
+            source,
             tenant: None,
             user_id: None,
             session_id: None,
             service_name: None,
             client_ip: None,
             user_agent: None,
+            roles: Vec::new(),
+            permissions: Vec::new(),
+            claims: None,
+            expires_at: None,
             transaction_local: false,
             tenant_uuid: None,
             tenant_number: None,
             user_uuid: None,
+            user_number: None,
         }
     }
 
+    /// Derives the binary forms once, so that the accessors, which run for every row, only copy.
+    pub(super) fn complete(mut self) -> Self {
+        self.tenant_uuid = self.tenant.as_deref().and_then(parse_uuid);
+        self.tenant_number = self.tenant.as_deref().and_then(parse_number);
+        self.user_uuid = self.user_id.as_deref().and_then(parse_uuid);
+        self.user_number = self.user_id.as_deref().and_then(parse_number);
+        self
+    }
+
     /// The text the setting stores.
-    pub(super) fn encode(&self) -> Result<String> {
+    pub(crate) fn encode(&self) -> Result<String> {
         serde_json::to_string(self).map_err(|_| {
             error::report(
                 PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
@@ -76,17 +111,11 @@ impl SecurityContext {
         })
     }
 
-    /// Parses the text of the setting, and derives the binary forms once, so that the accessors,
-    /// which run for every row, only copy.
+    /// Parses the text of the setting.
     pub(crate) fn decode(text: &str) -> Option<Self> {
-        let mut context: SecurityContext = serde_json::from_str(text).ok()?;
-        context.tenant_uuid = context.tenant.as_deref().and_then(parse_uuid);
-        context.tenant_number = context.tenant.as_deref().and_then(parse_number);
-        context.user_uuid = match context.user_id.as_deref() {
-            Some(id) => Some(parse_uuid(id)?),
-            None => None,
-        };
-        Some(context)
+        serde_json::from_str::<SecurityContext>(text)
+            .ok()
+            .map(Self::complete)
     }
 }
 
@@ -103,51 +132,5 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 fn parse_number(text: &str) -> Option<i64> {
     text.parse::<i64>()
         .ok()
-        .filter(|number| number.to_string() == text)
-}
-
-/// A tenant within bounds.
-pub(super) fn tenant(value: Option<&str>) -> Result<String> {
-    let Some(value) = value else {
-        return Err(error::report_hint(
-            PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            "the tenant must not be NULL",
-            "Call ward.clear_security_context() to end a context.",
-        ));
-    };
-    if value.trim().is_empty() {
-        return Err(error::report_hint(
-            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "the tenant must not be empty",
-            "Call ward.clear_security_context() to end a context.",
-        ));
-    }
-    bounded("tenant", value, NAME_LIMIT)
-}
-
-/// A session or service name within bounds. NULL stays NULL.
-pub(super) fn name(argument: &str, value: Option<&str>) -> Result<Option<String>> {
-    value
-        .map(|value| bounded(argument, value, NAME_LIMIT))
-        .transpose()
-}
-
-/// A user agent within bounds. NULL stays NULL.
-pub(super) fn user_agent(value: Option<&str>) -> Result<Option<String>> {
-    value
-        .map(|value| bounded("user_agent", value, USER_AGENT_LIMIT))
-        .transpose()
-}
-
-fn bounded(argument: &str, value: &str, limit: usize) -> Result<String> {
-    if value.len() > limit {
-        return Err(error::report(
-            PgSqlErrorCode::ERRCODE_STRING_DATA_RIGHT_TRUNCATION,
-            format!(
-                "{argument} is {} bytes long, the limit is {limit}",
-                value.len()
-            ),
-        ));
-    }
-    Ok(value.to_owned())
+        .filter(|number| itoa::Buffer::new().format(*number) == text)
 }

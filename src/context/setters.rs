@@ -1,13 +1,14 @@
-//! The only way to change the context.
+//! What an application sets that is trusted to have authenticated its user. Refused in token mode.
 
-use super::model::{self, SecurityContext};
+use super::bounds::{self, scope, utf8};
+use super::model::{SecurityContext, Source};
 use super::state;
 use crate::error::{self, Result};
 use crate::pg::context as setting;
 use crate::pg::values::Text;
-use pgrx::Uuid;
 use pgrx::datum::Inet;
 use pgrx::prelude::*;
+use pgrx::{Array, Uuid};
 
 #[pg_extern(volatile, parallel_unsafe, name = "set_tenant_context")]
 fn set_tenant_context_uuid(
@@ -25,14 +26,24 @@ fn set_tenant_context_text(
     set_tenant(utf8("tenant", tenant)?.as_deref(), is_local)
 }
 
-#[pg_extern(volatile, parallel_unsafe)]
+// The declaration is spelled out because Rust has no type for text[] that leaves bytes as they are.
+#[pg_extern(sql = r#"
+CREATE FUNCTION ward."set_security_context"("user_id" uuid, "session_id" text DEFAULT NULL,
+    "service_name" text DEFAULT NULL, "client_ip" inet DEFAULT NULL, "user_agent" text DEFAULT NULL,
+    "is_local" bool DEFAULT true, "roles" text[] DEFAULT NULL, "permissions" text[] DEFAULT NULL)
+RETURNS void VOLATILE PARALLEL UNSAFE
+LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+#[allow(clippy::too_many_arguments)]
 fn set_security_context(
     user_id: Option<Uuid>,
-    session_id: default!(Option<Text<'_>>, "NULL"),
-    service_name: default!(Option<Text<'_>>, "NULL"),
-    client_ip: default!(Option<Inet>, "NULL"),
-    user_agent: default!(Option<Text<'_>>, "NULL"),
-    is_local: default!(Option<bool>, true),
+    session_id: Option<Text<'_>>,
+    service_name: Option<Text<'_>>,
+    client_ip: Option<Inet>,
+    user_agent: Option<Text<'_>>,
+    is_local: Option<bool>,
+    roles: Option<Array<&[u8]>>,
+    permissions: Option<Array<&[u8]>>,
 ) -> Result<()> {
     let is_local = scope(is_local)?;
     if user_id.is_none() && service_name.is_none() {
@@ -48,13 +59,15 @@ fn set_security_context(
     let user_agent = utf8("user_agent", user_agent)?;
     let context = SecurityContext {
         user_id: user_id.map(|id| id.to_string()),
-        session_id: model::name("session_id", session_id.as_deref())?,
-        service_name: model::name("service_name", service_name.as_deref())?,
+        session_id: bounds::name("session_id", session_id.as_deref())?,
+        service_name: bounds::name("service_name", service_name.as_deref())?,
         client_ip: client_ip.map(|address| address.0),
-        user_agent: model::user_agent(user_agent.as_deref())?,
+        user_agent: bounds::user_agent(user_agent.as_deref())?,
+        roles: bounds::list("roles", roles)?,
+        permissions: bounds::list("permissions", permissions)?,
         ..base(is_local)?
     };
-    setting::store(&context.encode()?, is_local)
+    setting::store(context.complete(), is_local)
 }
 
 #[pg_extern(volatile, parallel_unsafe)]
@@ -64,45 +77,30 @@ fn clear_security_context() -> Result<()> {
 
 fn set_tenant(tenant: Option<&str>, is_local: Option<bool>) -> Result<()> {
     let is_local = scope(is_local)?;
-    let tenant = model::tenant(tenant)?;
+    let tenant = bounds::tenant(tenant)?;
     state::check_tenant(&tenant)?;
     let context = SecurityContext {
-        tenant: Some(tenant.clone()),
+        tenant: Some(tenant),
         ..base(is_local)?
     };
-    setting::store(&context.encode()?, is_local)?;
-    state::bind_tenant(&tenant);
+    setting::store(context.complete(), is_local)?;
+    state::bind_tenant();
     Ok(())
 }
 
-/// An argument in UTF-8, whatever the database's encoding.
-fn utf8(argument: &str, value: Option<Text>) -> Result<Option<String>> {
-    let Some(value) = value else {
-        return Ok(None);
-    };
-    match String::from_utf8(value.utf8()?.into_owned()) {
-        Ok(text) => Ok(Some(text)),
-        // Only SQL_ASCII lets other bytes through.
-        Err(_) => Err(error::report(
-            PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
-            format!("{argument} is not valid UTF-8"),
-        )),
-    }
-}
-
-fn scope(is_local: Option<bool>) -> Result<bool> {
-    is_local.ok_or_else(|| {
-        error::report(
-            PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
-            "is_local must not be NULL",
-        )
-    })
-}
-
-/// The context to build on. A session-wide context must not take over parts that were meant to
-/// end with the transaction.
+/// The context to build on. A session-wide context must not take over parts that were meant to end
+/// with the transaction, and what an application says must not stand beside what a token says.
 fn base(is_local: bool) -> Result<SecurityContext> {
-    let base = state::base();
+    if setting::token_mode() {
+        return Err(error::report_hint(
+            PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
+            "the security context can only be set by a token",
+            "ward.context_mode is token here: call ward.authenticate().",
+        ));
+    }
+    let base = state::base()
+        .filter(|base| base.source == Source::Trusted)
+        .unwrap_or_else(|| SecurityContext::empty(Source::Trusted));
     if base.transaction_local && !is_local {
         return Err(error::report_hint(
             PgSqlErrorCode::ERRCODE_ACTIVE_SQL_TRANSACTION,

@@ -5,20 +5,22 @@
 //! so the setting alone could be made to change tenants inside a transaction. The latch is
 //! therefore not part of it: the first tenant a top-level transaction sets or reads stays its
 //! only tenant until the transaction ends. A restored context of another tenant is masked: it
-//! reads as no context at all.
+//! reads as no context at all. So does one that the application set, where only tokens count.
 
-use super::model::SecurityContext;
+use super::model::{SecurityContext, Source};
 use crate::error::{self, Result};
+use crate::pg::context::{statement_start_micros, token_mode};
+use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::PgSqlErrorCode;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 struct State {
-    /// The parsed setting, whatever the latch says about it.
+    /// The parsed setting, whatever the latch and the mode say about it.
     context: RefCell<Option<Rc<SecurityContext>>>,
     /// The tenant this top-level transaction is bound to.
     latch: RefCell<Option<Box<str>>>,
-    /// Whether `context` has passed the latch in this transaction: the fast path of every read.
+    /// Whether `context` has passed latch and mode in this transaction: the fast path of every read.
     admitted: Cell<bool>,
     /// Whether this transaction has read a context.
     used: Cell<bool>,
@@ -43,7 +45,7 @@ impl State {
         self.generation.set(self.generation.get().wrapping_add(1));
     }
 
-    /// Binds the transaction to the context's tenant, or finds that it is bound to another.
+    /// Binds the transaction to the context's tenant, or finds that the context does not count.
     fn admit(&self) -> bool {
         if self.admitted.get() {
             return true;
@@ -52,6 +54,9 @@ impl State {
         let Some(context) = context.as_deref() else {
             return false;
         };
+        if distrusted(context) {
+            return false;
+        }
         if let Some(tenant) = context.tenant.as_deref() {
             let mut latch = self.latch.borrow_mut();
             match latch.as_deref() {
@@ -65,35 +70,67 @@ impl State {
         true
     }
 
+    /// Whether the context is of another tenant than the transaction.
     fn masked(&self) -> bool {
         let context = self.context.borrow();
-        let tenant = context.as_deref().and_then(|c| c.tenant.as_deref());
+        let tenant = context
+            .as_deref()
+            .filter(|context| !distrusted(context))
+            .and_then(|context| context.tenant.as_deref());
         let latch = self.latch.borrow();
         matches!((tenant, latch.as_deref()), (Some(tenant), Some(bound)) if tenant != bound)
     }
 }
 
+/// Whether only tokens count, and this is none.
+fn distrusted(context: &SecurityContext) -> bool {
+    context.source == Source::Trusted && token_mode()
+}
+
 /// Takes over a new value of the setting. Called by the assign hook: must not fail.
-pub(crate) fn assign(context: Option<SecurityContext>) {
+pub(crate) fn assign(context: Option<Rc<SecurityContext>>) {
     STATE.with(|state| {
-        *state.context.borrow_mut() = context.map(Rc::new);
+        *state.context.borrow_mut() = context;
         state.changed();
     });
 }
 
-/// Reads one part of the context in force, for the accessors.
+/// Looks at the context anew: the mode may have changed. Called by an assign hook: must not fail.
+pub(crate) fn mode_assigned() {
+    STATE.with(State::changed);
+}
+
+/// Reads one part of the context in force, for the accessors. A token that has run out is an error:
+/// an empty answer could be taken for an empty table.
 #[inline]
-pub(super) fn read<R>(part: impl FnOnce(&SecurityContext) -> Option<R>) -> Option<R> {
+pub(super) fn read<R>(part: impl FnOnce(&SecurityContext) -> Option<R>) -> Result<Option<R>> {
     STATE.with(|state| {
         if !state.admit() {
-            return None;
+            return Ok(None);
         }
-        state.context.borrow().as_deref().and_then(part)
+        let context = state.context.borrow();
+        let Some(context) = context.as_deref() else {
+            return Ok(None);
+        };
+        match context.expires_at {
+            Some(end) if end <= statement_start_micros() => Err(expired()),
+            _ => Ok(part(context)),
+        }
     })
 }
 
-/// Shows the context in force to `f`: none when it is unset or masked. Counts as a read: the
-/// transaction is bound to the tenant from here on.
+#[cold]
+fn expired() -> ErrorReport {
+    error::report_hint(
+        PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+        "the token of this security context has expired",
+        "Call ward.authenticate() with a new token, or ward.clear_security_context().",
+    )
+}
+
+/// Shows the context in force to `f`: none when it is unset or does not count. An expired token is
+/// shown too: it still says who acts. Counts as a read: the transaction is bound to the tenant from
+/// here on.
 pub fn with_current<R>(f: impl FnOnce(Option<&SecurityContext>) -> R) -> R {
     let context = STATE.with(|state| {
         if state.admit() {
@@ -105,23 +142,34 @@ pub fn with_current<R>(f: impl FnOnce(Option<&SecurityContext>) -> R) -> R {
     f(context.as_deref())
 }
 
+/// Runs `f` without counting what it reads as a use of the context.
+pub(super) fn unused<R>(f: impl FnOnce() -> R) -> R {
+    let before = STATE.with(|state| state.used.get());
+    let result = f();
+    STATE.with(|state| {
+        state.used.set(before);
+        // The next read has to come through `admit` to be counted.
+        state.admitted.set(before && state.admitted.get());
+    });
+    result
+}
+
 /// A number that changes whenever the context in force may have changed.
 pub fn generation() -> u64 {
     STATE.with(|state| state.generation.get())
 }
 
 /// What a setter builds on: the context in force, without counting as a read.
-pub(super) fn base() -> SecurityContext {
+pub(super) fn base() -> Option<SecurityContext> {
     STATE.with(|state| {
         if state.masked() {
-            return SecurityContext::empty();
+            return None;
         }
-        state
-            .context
-            .borrow()
+        let context = state.context.borrow();
+        context
             .as_deref()
+            .filter(|context| !distrusted(context))
             .cloned()
-            .unwrap_or_else(SecurityContext::empty)
     })
 }
 
@@ -137,14 +185,29 @@ pub(super) fn check_tenant(tenant: &str) -> Result<()> {
     })
 }
 
-/// Binds the transaction to the tenant just set.
-pub(super) fn bind_tenant(tenant: &str) {
+/// Binds the transaction to the tenant just set, unless it is bound.
+pub(super) fn bind_tenant() {
     STATE.with(|state| {
-        state
-            .latch
-            .borrow_mut()
-            .get_or_insert_with(|| tenant.into());
+        let mut latch = state.latch.borrow_mut();
+        if latch.is_none() {
+            *latch = state.tenant();
+        }
     });
+}
+
+/// Binds the transaction to the tenant just set, in place of the one it was bound to.
+pub(super) fn rebind_tenant() {
+    STATE.with(|state| {
+        *state.latch.borrow_mut() = state.tenant();
+        state.changed();
+    });
+}
+
+impl State {
+    fn tenant(&self) -> Option<Box<str>> {
+        let context = self.context.borrow();
+        context.as_deref()?.tenant.as_deref().map(Box::from)
+    }
 }
 
 /// Called before parallel workers may start. They inherit the setting but not the latch, so what

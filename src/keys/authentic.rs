@@ -36,6 +36,21 @@ pub enum Row<'a> {
         /// What it may do.
         usages: Usages,
     },
+    /// Of `ward.jwt_key`.
+    Jwt {
+        /// Whose tokens it verifies.
+        issuer: &'a str,
+        /// What tokens name it by.
+        kid: &'a str,
+        /// The public key.
+        key: &'a str,
+        /// The algorithms it may be used with, with commas between.
+        algorithms: &'a str,
+        /// Whom its tokens must be for.
+        audience: &'a str,
+        /// Whether it verifies nothing any more.
+        retired: bool,
+    },
 }
 
 impl Row<'_> {
@@ -45,6 +60,7 @@ impl Row<'_> {
             Self::Key { .. } => "row",
             Self::Version { .. } => "version",
             Self::Grant { .. } => "grant",
+            Self::Jwt { .. } => "token key",
         }
     }
 
@@ -103,6 +119,25 @@ impl Row<'_> {
                     role_name.as_bytes(),
                     &role_oid.to_u32().to_be_bytes(),
                     &[usages.bits()],
+                ],
+            ),
+            Self::Jwt {
+                issuer,
+                kid,
+                key: public,
+                algorithms,
+                audience,
+                retired,
+            } => f(
+                "ward/registry/jwt/v1",
+                &[
+                    key,
+                    issuer.as_bytes(),
+                    kid.as_bytes(),
+                    public.as_bytes(),
+                    algorithms.as_bytes(),
+                    audience.as_bytes(),
+                    &[u8::from(*retired)],
                 ],
             ),
         }

@@ -11,11 +11,13 @@ mod internal;
 mod key;
 mod master;
 mod model;
-mod random;
+pub mod random;
 mod registry;
+pub mod seal;
 mod store;
 mod trigger;
 
+pub use authentic::Row;
 pub use error::KeyError;
 pub use internal::{all_versions, ensure_internal_key, internal_key};
 pub use master::status as master_status;

@@ -20,6 +20,11 @@ impl<'a> Text<'a> {
     pub fn utf8(&self) -> Result<Cow<'a, [u8]>, KeyError> {
         to_utf8(self.0)
     }
+
+    /// The bytes as the server has them.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.0
+    }
 }
 
 pgrx::impl_sql_translatable!(Text<'_>, "text");

@@ -22,10 +22,10 @@ pub use error::FormatError;
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use image::{Image, ImageWriter, MAX_IMAGE_LEN, Value, Values, image_commitment};
 pub use leaf::{
-    AuditMac, Column, ColumnKind, ContextLeaf, ContextSource, IncarnationLeaf, Leaf,
-    MAX_CONTROL_LEAF_LEN, MAX_LEAF_LEN, MAX_NAME_LEN, MAX_RECORD_ID_LEN, MAX_TEXT_LEN, Operation,
-    RowLeaf, SealLeaf, Shape, ShapeLeaf, Snapshot, TrailerLeaf, ViolationKind, ViolationLeaf,
-    record_id_text,
+    AuditMac, Column, ColumnKind, ContextLeaf, ContextSource, Details, EventLeaf, IncarnationLeaf,
+    Leaf, MAX_CONTROL_LEAF_LEN, MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN, MAX_LEAF_LEN, MAX_NAME_LEN,
+    MAX_RECORD_ID_LEN, MAX_TEXT_LEN, Operation, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf,
+    Snapshot, TrailerLeaf, ViolationKind, ViolationLeaf, record_id_text,
 };
 pub use record::{Record, RecordSpan, RecordWriter, Records, push_record};
 pub use tree::{TILE_WIDTH, Tile, Tree, TreeError};

@@ -4,31 +4,41 @@ use crate::context::{SecurityContext, state};
 use crate::error::{self, Result};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::rc::Rc;
 
 const NAME: &CStr = c"ward.context";
 
 static CONTEXT: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 thread_local! {
-    /// Raised by [`store`] for the one value it is about to set.
-    static PERMIT: Cell<bool> = const { Cell::new(false) };
+    /// Raised by [`store`] for the one value it is about to set, which it holds already parsed.
+    static PERMIT: RefCell<Option<Rc<SecurityContext>>> = const { RefCell::new(None) };
+    /// The value that passed the check last, parsed, and where PostgreSQL keeps its text: what is
+    /// assigned right after a check need not be parsed again.
+    static CHECKED: RefCell<Option<Checked>> = const { RefCell::new(None) };
+}
+
+struct Checked {
+    place: *const c_char,
+    context: Rc<SecurityContext>,
 }
 
 /// Withdraws the permit on every way out, errors included.
 struct Permit;
 
 impl Permit {
-    fn raise() -> Self {
-        PERMIT.set(true);
+    fn raise(context: SecurityContext) -> Self {
+        PERMIT.set(Some(Rc::new(context)));
         Permit
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        PERMIT.set(false);
+        PERMIT.set(None);
+        CHECKED.set(None);
     }
 }
 
@@ -52,9 +62,9 @@ pub fn register() {
 }
 
 /// Sets the context, for the transaction or for the session.
-pub fn store(encoded: &str, is_local: bool) -> Result<()> {
-    let value = CString::new(encoded).map_err(|_| failed())?;
-    let permit = Permit::raise();
+pub fn store(context: SecurityContext, is_local: bool) -> Result<()> {
+    let value = CString::new(context.encode()?).map_err(|_| failed())?;
+    let permit = Permit::raise(context);
     let outcome = set(value.as_ptr(), is_local);
     drop(permit);
     outcome
@@ -123,11 +133,17 @@ unsafe extern "C-unwind" fn check(
     if source == pg_sys::GucSource::PGC_S_DEFAULT && unset {
         return true;
     }
+    if let Some(context) = PERMIT.take() {
+        CHECKED.set(text.map(|text| Checked {
+            place: text.as_ptr(),
+            context,
+        }));
+        return true;
+    }
     // SAFETY: a plain global of the backend, read on its only thread.
     let inherits =
         unsafe { pg_sys::InitializingParallelWorker } && source == pg_sys::GucSource::PGC_S_SESSION;
-    let permitted = PERMIT.take() || inherits;
-    if permitted && (unset || text.is_some_and(|text| decode(text).is_some())) {
+    if inherits && (unset || text.is_some_and(|text| decode(text).is_some())) {
         return true;
     }
     refuse();
@@ -143,7 +159,7 @@ fn refuse() {
             .as_ptr()
             .cast_mut();
         pg_sys::GUC_check_errhint_string =
-            c"Call ward.set_tenant_context() or ward.set_security_context()."
+            c"Call ward.set_tenant_context(), ward.set_security_context() or ward.authenticate()."
                 .as_ptr()
                 .cast_mut();
     }
@@ -153,12 +169,14 @@ fn refuse() {
 /// savepoint, which are not checked.
 #[pg_guard]
 unsafe extern "C-unwind" fn assign(value: *const c_char, _extra: *mut c_void) {
-    let context = if value.is_null() {
-        None
-    } else {
-        // SAFETY: PostgreSQL passes the new value, NUL-terminated.
-        decode(unsafe { CStr::from_ptr(value) })
-    };
+    let checked = CHECKED
+        .take()
+        .filter(|checked| checked.place == value)
+        .map(|checked| checked.context);
+    let context = checked.or_else(|| {
+        // SAFETY: PostgreSQL passes the new value, NUL-terminated, or NULL.
+        (!value.is_null()).then(|| decode(unsafe { CStr::from_ptr(value) }).map(Rc::new))?
+    });
     state::assign(context);
 }
 

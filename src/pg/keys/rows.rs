@@ -64,7 +64,8 @@ pub fn registry() -> Option<pg_sys::Oid> {
     relation(c"encryption_key")
 }
 
-fn relation(name: &CStr) -> Option<pg_sys::Oid> {
+/// A relation of pg_ward by its name.
+pub(in crate::pg) fn relation(name: &CStr) -> Option<pg_sys::Oid> {
     // SAFETY: look-ups by NUL-terminated names, in a transaction.
     let oid = unsafe {
         let schema = pg_sys::get_namespace_oid(c"ward".as_ptr(), true);
@@ -122,24 +123,27 @@ pub fn read() -> Option<Rows> {
 }
 
 /// One deformed tuple. The closures above name the types that sql/keys.sql declares.
-struct Row {
+pub(in crate::pg) struct Row {
     values: Vec<pg_sys::Datum>,
     nulls: Vec<bool>,
 }
 
 impl Row {
-    fn get<T: FromDatum>(&self, column: usize) -> Option<T> {
+    /// The value of a column, `None` when it is NULL.
+    pub(in crate::pg) fn get<T: FromDatum>(&self, column: usize) -> Option<T> {
         let (value, null) = (*self.values.get(column)?, *self.nulls.get(column)?);
         // SAFETY: the column has the SQL type of T, and the tuple it points into is still held.
         unsafe { T::from_datum(value, null) }
     }
 
-    fn uuid(&self, column: usize) -> Option<[u8; 16]> {
+    /// The value of a column of type uuid.
+    pub(in crate::pg) fn uuid(&self, column: usize) -> Option<[u8; 16]> {
         self.get::<pgrx::Uuid>(column).map(|uuid| *uuid.as_bytes())
     }
 }
 
-fn scan<T>(
+/// All rows of a relation; `None` when one does not parse.
+pub(in crate::pg) fn scan<T>(
     relation: pg_sys::Oid,
     snapshot: pg_sys::Snapshot,
     parse: impl Fn(&Row) -> Option<T>,

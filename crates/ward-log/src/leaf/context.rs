@@ -14,6 +14,8 @@ pub enum ContextSource {
     Trusted = 1,
     /// A verified token said so.
     Token = 2,
+    /// A role that may act for any tenant said so.
+    Override = 3,
 }
 
 impl ContextSource {
@@ -23,6 +25,7 @@ impl ContextSource {
             Self::None => "none",
             Self::Trusted => "trusted",
             Self::Token => "token",
+            Self::Override => "override",
         }
     }
 
@@ -31,6 +34,7 @@ impl ContextSource {
             0 => Ok(Self::None),
             1 => Ok(Self::Trusted),
             2 => Ok(Self::Token),
+            3 => Ok(Self::Override),
             _ => Err(FormatError::UndefinedValue("context source")),
         }
     }

@@ -2,6 +2,7 @@
 
 mod context;
 mod control;
+mod event;
 mod row;
 mod seal;
 mod shape;
@@ -10,6 +11,7 @@ mod trailer;
 
 pub use context::{ContextLeaf, ContextSource};
 pub use control::{IncarnationLeaf, ViolationKind, ViolationLeaf};
+pub use event::{Details, EventLeaf, MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN, Severity};
 pub use row::{MAX_RECORD_ID_LEN, Operation, RowLeaf, record_id_text};
 pub use seal::SealLeaf;
 pub use shape::{Column, ColumnKind, MAX_NAME_LEN, Shape, ShapeLeaf};
@@ -36,6 +38,7 @@ const ROW: u8 = 0x01;
 const CONTEXT: u8 = 0x02;
 const TRAILER: u8 = 0x03;
 const SHAPE: u8 = 0x04;
+const EVENT: u8 = 0x06;
 const SEAL: u8 = 0x10;
 const INCARNATION: u8 = 0x11;
 const VIOLATION: u8 = 0x12;
@@ -51,6 +54,8 @@ pub enum Leaf<'a> {
     Trailer(TrailerLeaf),
     /// What a table looks like.
     Shape(ShapeLeaf<'a>),
+    /// Something that happened other than a change of a row.
+    Event(EventLeaf<'a>),
     /// The end of a block.
     Seal(SealLeaf),
     /// The start of a history, or a break in it.
@@ -66,7 +71,7 @@ impl<'a> Leaf<'a> {
         let kind = reader.u8()?;
         let max = match kind {
             SHAPE | SEAL => MAX_CONTROL_LEAF_LEN,
-            ROW | CONTEXT | TRAILER | INCARNATION | VIOLATION => MAX_LEAF_LEN,
+            ROW | CONTEXT | TRAILER | EVENT | INCARNATION | VIOLATION => MAX_LEAF_LEN,
             _ => return Err(FormatError::UnknownType(kind)),
         };
         let version = reader.u8()?;
@@ -81,6 +86,7 @@ impl<'a> Leaf<'a> {
             CONTEXT => Self::Context(ContextLeaf::parse(&mut reader)?),
             TRAILER => Self::Trailer(TrailerLeaf::parse(&mut reader)?),
             SHAPE => Self::Shape(ShapeLeaf::parse(&mut reader)?),
+            EVENT => Self::Event(EventLeaf::parse(&mut reader)?),
             SEAL => Self::Seal(SealLeaf::parse(&mut reader)?),
             INCARNATION => Self::Incarnation(IncarnationLeaf::parse(&mut reader)?),
             _ => Self::Violation(ViolationLeaf::parse(&mut reader)?),
@@ -96,6 +102,7 @@ impl<'a> Leaf<'a> {
             Self::Context(leaf) => leaf.encode(out),
             Self::Trailer(leaf) => leaf.encode(out),
             Self::Shape(leaf) => leaf.encode(out),
+            Self::Event(leaf) => leaf.encode(out),
             Self::Seal(leaf) => leaf.encode(out),
             Self::Incarnation(leaf) => leaf.encode(out),
             Self::Violation(leaf) => leaf.encode(out),
@@ -109,6 +116,7 @@ impl<'a> Leaf<'a> {
             Self::Context(leaf) => Some((leaf.xid, leaf.position)),
             Self::Trailer(leaf) => Some((leaf.xid, leaf.position)),
             Self::Shape(leaf) => Some((leaf.xid, leaf.position)),
+            Self::Event(leaf) => Some((leaf.xid, leaf.position)),
             Self::Seal(_) | Self::Incarnation(_) | Self::Violation(_) => None,
         }
     }

@@ -287,8 +287,15 @@ impl<S: LogSource> Verifier<'_, S> {
             _ if image.is_some() => self.image_unexpected(index),
             _ => {}
         }
+        if matches!(leaf, Leaf::Event(_)) {
+            self.entries += 1;
+        }
         match leaf {
-            Leaf::Row(_) | Leaf::Context(_) | Leaf::Shape(_) | Leaf::Trailer(_) => {
+            Leaf::Row(_)
+            | Leaf::Event(_)
+            | Leaf::Context(_)
+            | Leaf::Shape(_)
+            | Leaf::Trailer(_) => {
                 self.transaction_leaf(index, &leaf, &hash);
             }
             Leaf::Violation(leaf) => self.violation(index, &leaf),

@@ -129,6 +129,7 @@ impl Transaction {
         }
         match leaf {
             Leaf::Row(row) => self.row(entry, row, known),
+            Leaf::Event(event) => self.context(entry, event.position, event.context_back),
             Leaf::Context(context) => self.contexts.push(context.position),
             Leaf::Shape(shape) => known.add_shape(shape.shape_id()),
             Leaf::Trailer(trailer) => self.trailer(entry, trailer, known),
@@ -139,21 +140,26 @@ impl Transaction {
 
     #[inline]
     fn row(&mut self, entry: u64, row: &RowLeaf<'_>, known: &mut Known) {
-        let context = row
-            .position
-            .checked_sub(row.context_back)
-            .filter(|_| row.context_back != 0)
+        self.context(entry, row.position, row.context_back);
+        known.use_shape(&row.shape, entry);
+    }
+
+    /// Checks that a context leaf lies where a leaf says that its own is.
+    #[inline]
+    fn context(&mut self, entry: u64, position: u32, back: u32) {
+        let found = position
+            .checked_sub(back)
+            .filter(|_| back != 0)
             .is_some_and(|at| {
                 self.contexts.last() == Some(&at) || self.contexts.binary_search(&at).is_ok()
             });
-        if !context {
+        if !found {
             self.fail(
                 ViolationType::ContextBroken,
                 entry,
-                format!("no context leaf lies {} leaves back", row.context_back),
+                format!("no context leaf lies {back} leaves back"),
             );
         }
-        known.use_shape(&row.shape, entry);
     }
 
     fn trailer(&mut self, entry: u64, trailer: &TrailerLeaf, known: &mut Known) {

@@ -1,0 +1,8 @@
+//! The public keys of token issuers: rows that are authenticated under the master key, so that
+//! whoever can write tables still cannot add a key.
+
+mod admin;
+mod parse;
+mod registry;
+
+pub use registry::with;
