@@ -45,7 +45,7 @@ fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
         for number in 0.. {
             match store::segment_table(number) {
                 Some(table) => store::leaves(table, number, &mut next, |id, leaf, image| {
-                    if leaf.first() == Some(&ROW_LEAF) && covered.leaves.contains(&id) {
+                    if leaf.first().is_some_and(|kind| ENTRIES.contains(kind)) && covered.leaves.contains(&id) {
                         entries += 1;
                     }
                     verifier.leaf(id, leaf, image);
@@ -63,8 +63,8 @@ fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
     })
 }
 
-/// Type byte of row leaves (docs/log-format.md).
-const ROW_LEAF: u8 = 0x01;
+/// Type bytes of leaves that are entries of the trail: rows and events (docs/log-format.md).
+const ENTRIES: [u8; 2] = [0x01, 0x06];
 
 /// What was checked.
 #[derive(Default)]

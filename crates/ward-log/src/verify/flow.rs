@@ -279,16 +279,11 @@ impl<S: LogSource> Verifier<'_, S> {
         }
         self.trees.append(&mut self.source, hash, hash);
         self.next = index + 1;
+        self.entries += u64::from(matches!(leaf, Leaf::Row(_) | Leaf::Event(_)));
         match &leaf {
-            Leaf::Row(row) => {
-                self.entries += 1;
-                self.row_image(index, row, image);
-            }
+            Leaf::Row(row) => self.row_image(index, row, image),
             _ if image.is_some() => self.image_unexpected(index),
             _ => {}
-        }
-        if matches!(leaf, Leaf::Event(_)) {
-            self.entries += 1;
         }
         match leaf {
             Leaf::Row(_)

@@ -79,7 +79,7 @@ violation_types! {
 /// What was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Row leaves read.
+    /// Entries read: rows and events.
     pub entries: u64,
     /// Leaves read.
     pub leaves: u64,
