@@ -45,7 +45,9 @@ fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
         for number in 0.. {
             match store::segment_table(number) {
                 Some(table) => store::leaves(table, number, &mut next, |id, leaf, image| {
-                    if leaf.first().is_some_and(|kind| ENTRIES.contains(kind)) && covered.leaves.contains(&id) {
+                    if leaf.first().is_some_and(|kind| ENTRIES.contains(kind))
+                        && covered.leaves.contains(&id)
+                    {
                         entries += 1;
                     }
                     verifier.leaf(id, leaf, image);

@@ -6,11 +6,13 @@
 //! `postgres`, because PostgreSQL refuses to run as root.
 
 mod cluster;
+mod issuer;
 mod options;
 mod process;
 mod query;
 
 pub use cluster::{Cluster, StartFailure, give_to_server};
+pub use issuer::{Algorithm, Issuer, now};
 pub use options::{MasterKey, Options, random_key};
 pub use postgres;
 pub use process::server_identity;

@@ -28,15 +28,15 @@ pub struct Registered {
 }
 
 impl Registered {
-    /// Reads them; `iss` and `aud` are checked with the key.
-    pub fn parse(claims: &Map<String, Value>) -> Result<Self, Refusal> {
-        audience(claims)?;
+    /// Reads them. The token must be for `audience`; its issuer was asked for with the key.
+    pub fn parse(claims: &Map<String, Value>, audience: &str) -> Result<Self, Refusal> {
+        check_audience(claims, audience)?;
         Ok(Self {
-            subject: required(claims, "sub", string(claims, "sub")?)?,
+            subject: required("sub", string(claims, "sub")?)?,
             id: string(claims, "jti")?,
             not_before: time(claims, "nbf")?.unwrap_or(i64::MIN),
-            issued_at: required(claims, "iat", time(claims, "iat")?)?,
-            expires_at: required(claims, "exp", time(claims, "exp")?)?,
+            issued_at: required("iat", time(claims, "iat")?)?,
+            expires_at: required("exp", time(claims, "exp")?)?,
         })
     }
 
@@ -70,7 +70,7 @@ impl Registered {
 
 /// The issuer, before anything is known to be true.
 pub fn issuer(claims: &Map<String, Value>) -> Result<String, Refusal> {
-    required(claims, "iss", string(claims, "iss")?)
+    required("iss", string(claims, "iss")?)
 }
 
 /// The context that a verified token stands for. `text` is what `claims` was parsed from.
@@ -190,24 +190,22 @@ fn time(claims: &Map<String, Value>, name: &'static str) -> Result<Option<i64>, 
         .ok_or_else(|| Refusal::Claim(name.to_owned(), "a time in seconds since 1970"))
 }
 
-/// One text or an array of texts.
-fn audience(claims: &Map<String, Value>) -> Result<(), Refusal> {
-    match claims.get("aud") {
-        None => Err(Refusal::Missing("aud")),
-        Some(Value::String(_)) => Ok(()),
-        Some(Value::Array(all)) if all.iter().all(Value::is_string) => Ok(()),
-        Some(_) => Err(Refusal::Claim(
-            "aud".to_owned(),
-            "a text or an array of texts",
-        )),
-    }
+/// One text or an array of texts, with `expected` among them.
+fn check_audience(claims: &Map<String, Value>, expected: &str) -> Result<(), Refusal> {
+    let named = match claims.get("aud") {
+        None => return Err(Refusal::Missing("aud")),
+        Some(Value::String(one)) => one == expected,
+        Some(Value::Array(all)) if all.iter().all(Value::is_string) => {
+            all.iter().any(|one| one.as_str() == Some(expected))
+        }
+        Some(_) => {
+            let what = "a text or an array of texts";
+            return Err(Refusal::Claim("aud".to_owned(), what));
+        }
+    };
+    named.then_some(()).ok_or(Refusal::Audience)
 }
 
-fn required<T>(
-    claims: &Map<String, Value>,
-    name: &'static str,
-    value: Option<T>,
-) -> Result<T, Refusal> {
-    debug_assert!(value.is_some() || !claims.contains_key(name));
+fn required<T>(name: &'static str, value: Option<T>) -> Result<T, Refusal> {
     value.ok_or(Refusal::Missing(name))
 }
