@@ -58,7 +58,8 @@ BEGIN
     RETURN QUERY SELECT * FROM ward.posture_settings(ward.posture_visible_settings());
     RETURN QUERY SELECT * FROM ward.posture_capture();
     RETURN QUERY SELECT * FROM ward.posture_extension();
-    RETURN QUERY SELECT * FROM ward.posture_registry();
+    RETURN QUERY SELECT * FROM ward.posture_registry(ward.posture_rows('ward.encryption_keys'));
+    RETURN QUERY SELECT * FROM ward.posture_tokens(ward.posture_rows(to_regclass('ward.jwt_keys')));
     -- What the caller may not read is left out here and told by posture_skipped().
     IF ward.posture_sees('sessions') THEN RETURN QUERY SELECT * FROM ward.posture_sessions(); END IF;
     IF ward.posture_sees('passwords') THEN RETURN QUERY SELECT * FROM ward.posture_passwords(); END IF;

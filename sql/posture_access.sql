@@ -186,8 +186,9 @@ WHERE f.prosecdef AND f.prorettype NOT IN ('trigger'::regtype, 'event_trigger'::
 GROUP BY f.name, f.kind
 UNION ALL
 SELECT 'access.untrusted_language', quote_ident(l.lanname), 'its functions can do what the server can',
-       format('DROP EXTENSION %s; -- when nothing uses it', coalesce((SELECT quote_ident(e.extname) FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
-              WHERE d.classid = 'pg_language'::regclass AND d.objid = l.oid AND d.deptype = 'e'), quote_ident(l.lanname)))
+       coalesce((SELECT format('DROP EXTENSION %I; -- when nothing uses it', e.extname) FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
+                 WHERE d.classid = 'pg_language'::regclass AND d.objid = l.oid AND d.deptype = 'e'),
+                format('DROP LANGUAGE %I; -- when nothing uses it', l.lanname))
 FROM pg_language l WHERE NOT l.lanpltrusted AND l.lanname NOT IN ('internal', 'c')
 UNION ALL
 SELECT 'access.extension_in_public', quote_ident(e.extname), 'its objects are in schema public',

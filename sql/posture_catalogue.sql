@@ -110,7 +110,7 @@ SELECT check_id, level, title, what, source FROM (VALUES
 ('ward.log_origin', 'info', 'The log has a name', 'ward.log_origin is not set: checkpoints do not say whose they are.', 'own'),
 ('ward.context_trusted', 'info', 'The context is proved by tokens', 'ward.context_mode is trusted: an application that can set a context can set any tenant in a new transaction.', 'own'),
 ('ward.context_loosened', 'medium', 'The context''s mode is the same for all', 'ward.context_mode is token, but a role or database is set to trusted.', 'own'),
-('ward.jwt_keys_expired', 'low', 'Keys that verify tokens are current', 'A key that verifies tokens has expired.', 'own'),
+('ward.jwt_key_age', 'low', 'Keys that verify tokens are rotated', 'A key verifies tokens for more than a year.', 'own'),
 ('ward.trail_invalid', 'critical', 'The audit trail is intact', 'Recomputing the sealed log found entries that were altered, added or cut. Checked only on request: it reads the whole trail.', 'own')
 ) AS c (check_id, level, title, what, source);
 COMMENT ON VIEW ward.posture_checks IS

@@ -148,10 +148,8 @@ WHERE NOT i.indkey::smallint[] && s.columns
 UNION ALL
 SELECT 'isolation.foreign_key_leak', format('%I on %s', k.conname, r.name),
        format('a row can refer to another tenant''s row of %s', f.name),
-       format('-- make the key composite: ALTER TABLE %s DROP CONSTRAINT %I, ADD FOREIGN KEY (%s, …) REFERENCES %s (%s, …);',
-              r.name, k.conname,
-              (SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = r.oid AND attnum = s.columns[1]), f.name,
-              (SELECT quote_ident(attname) FROM pg_attribute WHERE attrelid = f.oid AND attnum = g.columns[1]))
+       format('-- include the column that isolates both tables in the key (ward.isolation_foreign_keys() gives the statements): '
+              'ALTER TABLE %s DROP CONSTRAINT %I, ADD FOREIGN KEY …', r.name, k.conname)
 FROM pg_constraint k
 JOIN relation r ON r.oid = k.conrelid JOIN isolating s ON s.relation = r.oid
 JOIN relation f ON f.oid = k.confrelid JOIN isolating g ON g.relation = f.oid

@@ -51,8 +51,8 @@ WHERE NOT EXISTS (SELECT FROM pg_event_trigger
 UNION ALL
 SELECT 'ward.registry_trigger', format('registry_changed on %s', k.name), 'sessions would go on using what was revoked',
        format('ALTER TABLE %s ENABLE ALWAYS TRIGGER registry_changed;', k.name)
-FROM (VALUES ('ward.encryption_key'), ('ward.encryption_key_version'), ('ward.key_grant')) AS k (name)
-WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass(k.name) AND t.tgname = 'registry_changed' AND t.tgenabled = 'A')
+FROM (VALUES ('ward.encryption_key'), ('ward.encryption_key_version'), ('ward.key_grant'), ('ward.jwt_key')) AS k (name)
+WHERE to_regclass(k.name) IS NOT NULL AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass(k.name) AND t.tgname = 'registry_changed' AND t.tgenabled = 'A')
 $$;
 COMMENT ON FUNCTION ward.posture_capture() IS 'Findings about the triggers of audited tables. Part of security_posture().';
 
@@ -106,17 +106,19 @@ WHERE lower(s.value) = 'ward.context_mode=trusted'
 $$;
 COMMENT ON FUNCTION ward.posture_extension() IS 'Findings about rights on the extension itself. Part of security_posture().';
 
-CREATE FUNCTION ward.posture_registry()
+CREATE FUNCTION ward.posture_registry(keys jsonb)
 RETURNS TABLE (check_id text, object text, detail text, remediation text)
-LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
-WITH version AS MATERIALIZED (SELECT v.*, (to_jsonb(v) ->> 'rotation_due')::timestamptz AS due FROM ward.encryption_keys v)
+WITH version AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(keys) AS v (name text, purpose text, is_default boolean, state text, master_key_id text, rotation_due timestamptz)
+)
 SELECT 'ward.master_key_mixed', 'master keys ' || string_agg(DISTINCT master_key_id, ', '), 'keys are wrapped under each of them',
        'SELECT ward.rewrap_keys();'
 FROM version WHERE state <> 'destroyed' HAVING count(DISTINCT master_key_id) > 1
 UNION ALL
-SELECT 'ward.key_rotation_due', name, format('it was to be rotated on %s', max(due)::date), format('SELECT ward.rotate_encryption_key(%L);', name)
-FROM version WHERE state = 'active' AND due <= now() GROUP BY name
+SELECT 'ward.key_rotation_due', name, format('it was to be rotated on %s', max(rotation_due)::date), format('SELECT ward.rotate_encryption_key(%L);', name)
+FROM version WHERE state = 'active' AND rotation_due <= now() GROUP BY name
 UNION ALL
 SELECT 'ward.no_default_key', 'default key', 'no key is the default and active', 'SELECT ward.set_default_encryption_key(''…'');'
 FROM version WHERE purpose = 'data_encryption' HAVING count(*) > 0 AND NOT bool_or(is_default AND state = 'active')
@@ -130,7 +132,30 @@ UNION ALL
 SELECT 'ward.no_checkpoint', 'audit log', 'no checkpoint was ever signed', 'SELECT ward.audit_checkpoint(); -- and keep it outside this server'
 WHERE EXISTS (SELECT FROM version WHERE purpose = 'audit') AND NOT EXISTS (SELECT FROM version WHERE purpose = 'checkpoint_signing')
 $$;
-COMMENT ON FUNCTION ward.posture_registry() IS 'Findings about keys. Part of security_posture().';
+COMMENT ON FUNCTION ward.posture_registry(jsonb) IS 'Findings about keys, given as rows of ward.encryption_keys. Part of security_posture().';
+
+CREATE FUNCTION ward.posture_tokens(keys jsonb)
+RETURNS TABLE (check_id text, object text, detail text, remediation text)
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+AS $$
+SELECT 'ward.jwt_key_age', format('%s of %s', k.kid, k.issuer), format('it verifies tokens since %s', k.added_at::date),
+       format('-- add the issuer''s next key with ward.add_jwt_key(), then: SELECT ward.retire_jwt_key(%L, %L);', k.issuer, k.kid)
+FROM jsonb_to_recordset(keys) AS k (issuer text, kid text, state text, added_at timestamptz)
+WHERE k.state = 'active' AND k.added_at < now() - interval '1 year'
+$$;
+COMMENT ON FUNCTION ward.posture_tokens(jsonb) IS 'Findings about keys that verify tokens, given as rows of ward.jwt_keys. Part of security_posture().';
+
+CREATE FUNCTION ward.posture_rows(relation regclass) RETURNS jsonb
+LANGUAGE plpgsql STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+    rows jsonb;
+BEGIN
+    EXECUTE format('SELECT coalesce(jsonb_agg(to_jsonb(r)), ''[]'') FROM %s r', relation) INTO rows;
+    RETURN rows;
+END
+$$;
+COMMENT ON FUNCTION ward.posture_rows(regclass) IS 'The rows of a view of pg_ward, as an array. For security_posture().';
 
 CREATE FUNCTION ward.posture_key_grants()
 RETURNS TABLE (check_id text, object text, detail text, remediation text)
