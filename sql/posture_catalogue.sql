@@ -106,7 +106,7 @@ SELECT check_id, level, title, what, source FROM (VALUES
 ('ward.parameter_grants', 'critical', 'Nobody may set the extension''s settings', 'A role was granted SET or ALTER SYSTEM of a setting of pg_ward.', 'own'),
 ('ward.worker', 'high', 'Entries are sealed', 'The sealing worker is not well.', 'own'),
 ('ward.seal_lag', 'high', 'Entries are sealed soon', 'Entries wait to be sealed for more than a minute.', 'own'),
-('ward.no_checkpoint', 'medium', 'Checkpoints leave the server', 'The sealed log has no checkpoint that could have left the server: whoever controls the server could rebuild the log.', 'own'),
+('ward.no_checkpoint', 'medium', 'Checkpoints leave the server', 'The sealed log grew, and for seven days nobody recorded that a checkpoint was stored outside: whoever controls the server could rebuild it.', 'own'),
 ('ward.log_origin', 'info', 'The log has a name', 'ward.log_origin is not set: checkpoints do not say whose they are.', 'own'),
 ('ward.context_trusted', 'info', 'The context is proved by tokens', 'ward.context_mode is trusted: an application that can set a context can set any tenant in a new transaction.', 'own'),
 ('ward.context_loosened', 'medium', 'The context''s mode is the same for all', 'ward.context_mode is token, but a role or database is set to trusted.', 'own'),

@@ -127,10 +127,6 @@ SELECT 'ward.key_unusable', name, CASE WHEN bool_and(state = 'destroyed') THEN '
        CASE WHEN bool_and(state = 'destroyed') THEN '-- nothing to mend: what it encrypted is gone'
             ELSE format('SELECT ward.enable_encryption_key(%L);', name) END
 FROM version GROUP BY name HAVING bool_and(state IN ('disabled', 'destroyed')) OR bool_or(state = 'disabled')
-UNION ALL
--- The key of checkpoints is made by the first of them.
-SELECT 'ward.no_checkpoint', 'audit log', 'no checkpoint was ever signed', 'SELECT ward.audit_checkpoint(); -- and keep it outside this server'
-WHERE EXISTS (SELECT FROM version WHERE purpose = 'audit') AND NOT EXISTS (SELECT FROM version WHERE purpose = 'checkpoint_signing')
 $$;
 COMMENT ON FUNCTION ward.posture_registry(jsonb) IS 'Findings about keys, given as rows of ward.encryption_keys. Part of security_posture().';
 

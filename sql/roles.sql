@@ -4,24 +4,24 @@ CREATE FUNCTION ward.application_role(role name, schema regnamespace) RETURNS vo
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-    found pg_roles;
+    holder pg_roles;
 BEGIN
     IF role ~ '^pg_' OR role IN ('public', 'none', '') THEN
         RAISE reserved_name USING MESSAGE = format('role name "%s" is reserved', role), HINT = 'Choose a name of your own, as app_read_only.';
     END IF;
-    SELECT * INTO found FROM pg_roles WHERE rolname = role;
+    SELECT * INTO holder FROM pg_roles WHERE rolname = role;
     IF NOT FOUND THEN
         EXECUTE format('CREATE ROLE %I NOLOGIN', role);
         RAISE NOTICE 'role % was created; grant it to the roles that log in', quote_ident(role);
         RETURN;
     END IF;
     -- Grants do not limit these.
-    IF found.rolsuper OR found.rolbypassrls THEN
+    IF holder.rolsuper OR holder.rolbypassrls THEN
         RAISE invalid_grant_operation USING MESSAGE = format('role "%s" is superuser or has BYPASSRLS', role),
             HINT = 'Choose a role that is subject to grants and to row level security.';
     END IF;
-    IF EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = schema AND pg_has_role(found.oid, c.relowner, 'MEMBER'))
-       OR EXISTS (SELECT FROM pg_namespace n WHERE n.oid = schema AND pg_has_role(found.oid, n.nspowner, 'MEMBER')) THEN
+    IF EXISTS (SELECT FROM pg_class c WHERE c.relnamespace = schema AND pg_has_role(holder.oid, c.relowner, 'MEMBER'))
+       OR EXISTS (SELECT FROM pg_namespace n WHERE n.oid = schema AND pg_has_role(holder.oid, n.nspowner, 'MEMBER')) THEN
         RAISE invalid_grant_operation USING MESSAGE = format('role "%s" owns objects of schema %s, or is a member of their owner', role, schema),
             HINT = 'Let a role that applications do not use own the schema and what is in it.';
     END IF;
@@ -42,7 +42,7 @@ AS $$
 DECLARE
     writes text := 'SELECT, INSERT, UPDATE' || CASE WHEN deletes THEN ', DELETE' ELSE '' END;
     manages text := 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER';
-    everyone text := format('%I, %I, %I', read, write, admin);
+    everyone text;
     routine record;
     creator name;
 BEGIN
@@ -50,7 +50,7 @@ BEGIN
         RAISE null_value_not_allowed USING MESSAGE = 'schema, roles and deletes must not be NULL';
     END IF;
     IF NOT EXISTS (SELECT FROM pg_namespace WHERE oid = schema) THEN
-        RAISE undefined_schema USING MESSAGE = 'the schema does not exist';
+        RAISE invalid_schema_name USING MESSAGE = 'the schema does not exist';
     END IF;
     IF schema::text ~ '^"?pg_' OR schema IN ('ward'::regnamespace, 'information_schema'::regnamespace) THEN
         RAISE insufficient_privilege USING MESSAGE = format('schema %s is not an application''s', schema),
@@ -61,6 +61,7 @@ BEGIN
     END IF;
     PERFORM ward.application_role(role, schema) FROM unnest(ARRAY[read, write, admin]) AS role;
 
+    everyone := format('%I, %I, %I', read, write, admin);
     -- First take what they and PUBLIC have, so that the result is the same whatever was there.
     EXECUTE format('REVOKE ALL ON SCHEMA %s FROM PUBLIC, %s', schema, everyone);
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA %s FROM PUBLIC, %s', schema, everyone);

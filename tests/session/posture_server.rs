@@ -321,7 +321,8 @@ fn the_real_configuration_is_what_is_judged() {
         .expect("write pg_hba.conf");
     cluster.reload();
     ward_tests::wait_until("the settings are in force", || {
-        let found = texts(&mut admin, checks);
+        // log_disconnections counts for new sessions.
+        let found = texts(&mut cluster.superuser(), checks);
         !found
             .iter()
             .any(|line| line.contains("log_disconnections") || line.contains("log_replication"))

@@ -71,6 +71,8 @@ fn each_role_can_what_its_name_says_and_no_more() {
         "SELECT * FROM shop.orders",
         "SELECT * FROM shop.later",
         "SELECT shop.total()",
+        // PostgreSQL makes functions executable by PUBLIC; this one runs with the reader's own rights.
+        "SELECT shop.later_total()",
     ] {
         run(&mut reads, statement);
     }
@@ -82,7 +84,6 @@ fn each_role_can_what_its_name_says_and_no_more() {
             "DELETE FROM shop.later",
             "SELECT nextval('shop.orders_serial_no_seq')",
             "SELECT shop.change()",
-            "SELECT shop.later_total()",
             "CALL shop.tidy()",
             "TRUNCATE shop.orders",
             "CREATE TABLE shop.mine (n int)",
