@@ -10,6 +10,7 @@ mod error;
 mod guc;
 mod keys;
 mod pg;
+mod posture;
 mod status;
 
 pgrx::pg_module_magic!(name, version);

@@ -20,7 +20,13 @@ mod context_tokens;
 mod harness;
 mod install;
 mod keys;
+mod permissions;
+mod posture;
+mod posture_cases;
+mod posture_server;
+mod posture_state;
 mod readme;
+mod roles;
 
 use ward_tests::postgres::Client;
 use ward_tests::run;
