@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 mod audit;
 mod context;
 mod crypto;
+mod encrypted;
 mod error;
 mod guc;
 mod keys;
