@@ -25,5 +25,6 @@ pub extern "C-unwind" fn _PG_init() {
     keys::init();
     context::init();
     audit::init();
+    encrypted::init();
     guc::reserve_prefix();
 }

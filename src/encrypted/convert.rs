@@ -41,6 +41,23 @@ pub fn open(column: ColumnType, value: &[u8]) -> Result<Varlena, Error> {
     Ok(out)
 }
 
+/// The text of a value, in UTF-8; `None` for what this role cannot read: it has no grant, or the key is
+/// not to be had.
+pub fn open_if_allowed(column: ColumnType, value: &[u8]) -> Result<Option<Varlena>, Error> {
+    match open(column, value) {
+        Err(
+            Error::Literal(_)
+            | Error::Key(
+                KeyError::NoGrant { .. }
+                | KeyError::UnknownId(_)
+                | KeyError::Disabled(_)
+                | KeyError::Destroyed(_),
+            ),
+        ) => Ok(None),
+        opened => opened.map(Some),
+    }
+}
+
 /// What a value becomes in a column of this modifier; `None` when it stays as it is. `restoring`:
 /// keys may be missing, values under them stay as they are.
 pub fn recode(

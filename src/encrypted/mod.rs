@@ -28,3 +28,8 @@ pgrx::extension_sql_file!(
     name = "ward_encrypted_columns",
     requires = ["ward_encrypted_operators", retag::renew_search_key]
 );
+
+/// Defines the setting `ward.reveal` and its hook.
+pub fn init() {
+    crate::pg::encrypted::reveal::init();
+}

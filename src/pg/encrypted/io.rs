@@ -1,10 +1,12 @@
 //! Input and output, as text and binary.
 
 use super::call::{Call, cstring, sql_functions};
-use crate::encrypted::{Error, input};
-use crate::pg::values::{self, Varlena};
+use super::reveal;
+use crate::encrypted::{Error, convert, input};
+use crate::pg::values::{self, TextValue, Varlena};
 use pgrx::prelude::*;
 use std::borrow::Cow;
+use std::ffi::CStr;
 use ward_crypto::ColumnType::{self, EncryptedText, SecretText};
 
 sql_functions! {
@@ -24,15 +26,49 @@ fn read(call: &Call, column: ColumnType) -> Result<pg_sys::Datum, Error> {
 }
 
 fn print(call: &Call, column: ColumnType) -> Result<pg_sys::Datum, Error> {
-    call.with_bytes(0, |value| {
-        cstring(column.text_len(value.len()), |out| {
+    call.with_bytes(0, |value| match revealed(column, value)? {
+        Some(mut text) => {
+            let text = text.0.bytes_mut();
+            cstring(text.len(), |out| {
+                out.copy_from_slice(text);
+                Ok(())
+            })
+        }
+        None => cstring(column.text_len(value.len()), |out| {
             Ok(column.write_text(value, out)?)
-        })
+        }),
     })
 }
 
-fn send(call: &Call, _column: ColumnType) -> Result<pg_sys::Datum, Error> {
-    call.with_bytes(0, |value| Ok(Varlena::copy_of(value)?.datum()))
+fn send(call: &Call, column: ColumnType) -> Result<pg_sys::Datum, Error> {
+    call.with_bytes(0, |value| match revealed(column, value)? {
+        Some(mut text) => Ok(for_client(text.0.bytes_mut())?.datum()),
+        None => Ok(Varlena::copy_of(value)?.datum()),
+    })
+}
+
+/// The text, where it may be shown.
+fn revealed(column: ColumnType, value: &[u8]) -> Result<Option<TextValue>, Error> {
+    if !reveal::active() {
+        return Ok(None);
+    }
+    match convert::open_if_allowed(column, value)? {
+        Some(text) => Ok(Some(TextValue::from_utf8(text)?)),
+        None => Ok(None),
+    }
+}
+
+/// Text of the database in the client's encoding, as text sent in binary format is.
+fn for_client(text: &[u8]) -> Result<Varlena, Error> {
+    let len = std::ffi::c_int::try_from(text.len()).map_err(|_| Error::TooLong)?;
+    // SAFETY: reads as many bytes as are told; gives the same pointer when nothing is to be
+    // converted, else a NUL-terminated copy.
+    let converted = unsafe {
+        let start = text.as_ptr().cast::<std::ffi::c_char>();
+        let converted = pg_sys::pg_server_to_client(start, len);
+        (converted.cast_const() != start).then(|| CStr::from_ptr(converted).to_bytes())
+    };
+    Ok(Varlena::copy_of(converted.unwrap_or(text))?)
 }
 
 /// Clients send text, in binary format as well: what is binary about a text is nothing.

@@ -6,4 +6,5 @@ mod compare;
 mod ddl;
 mod io;
 mod modifier;
+pub mod reveal;
 pub mod who;
