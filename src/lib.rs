@@ -6,6 +6,7 @@ use pgrx::prelude::*;
 mod audit;
 mod context;
 mod crypto;
+mod encrypted;
 mod error;
 mod guc;
 mod keys;
@@ -25,5 +26,6 @@ pub extern "C-unwind" fn _PG_init() {
     keys::init();
     context::init();
     audit::init();
+    encrypted::init();
     guc::reserve_prefix();
 }

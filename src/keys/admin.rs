@@ -42,6 +42,10 @@ pub fn create(
     if change.registry.has_name(name) {
         return Err(KeyError::NameTaken(name.to_owned()));
     }
+    // Column types name a key by a short hash of its name: 31 bits.
+    if change.registry.has_modifier_of(name) {
+        return Err(KeyError::NameClashes(name.to_owned()));
+    }
     change.registry.require_masters()?;
     let keys = change.registry.keys();
     let is_data = purpose == Purpose::DataEncryption;

@@ -52,6 +52,12 @@ pub enum KeyError {
     /// No key of this id.
     #[error("the value was encrypted with key {0}, which is not in the registry")]
     UnknownId(KeyId),
+    /// A column's type names a key that is not there.
+    #[error("the key that the column's type names (#{0}) is not in the registry")]
+    UnknownModifier(i32),
+    /// A column's type names two keys.
+    #[error("the column's type (#{0}) stands for two encryption keys")]
+    AmbiguousModifier(i32),
     /// NULL was given for the key, and no key is the default.
     #[error("there is no default encryption key")]
     NoDefault,
@@ -108,6 +114,9 @@ pub enum KeyError {
     /// The name is in use.
     #[error("encryption key \"{0}\" already exists")]
     NameTaken(String),
+    /// Another name stands for the same type modifier.
+    #[error("the name \"{0}\" cannot be told from an existing key's in a column's type")]
+    NameClashes(String),
     /// No such role.
     #[error("role \"{0}\" does not exist")]
     UnknownRole(String),
@@ -168,6 +177,7 @@ impl KeyError {
             Self::UnknownName(_)
             | Self::UnknownUnnamed
             | Self::UnknownId(_)
+            | Self::UnknownModifier(_)
             | Self::NoDefault
             | Self::NoInternal(_)
             | Self::UnknownRole(_) => ERRCODE_UNDEFINED_OBJECT,
@@ -179,9 +189,12 @@ impl KeyError {
             | Self::UnknownUsage
             | Self::NoUsage
             | Self::NotConfirmed(_) => ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::AmbiguousModifier(_) => ERRCODE_AMBIGUOUS_ALIAS,
             Self::Null(_) => ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Self::BadName => ERRCODE_INVALID_NAME,
-            Self::NameTaken(_) | Self::PurposeTaken(_) => ERRCODE_DUPLICATE_OBJECT,
+            Self::NameTaken(_) | Self::NameClashes(_) | Self::PurposeTaken(_) => {
+                ERRCODE_DUPLICATE_OBJECT
+            }
             Self::Concurrent => ERRCODE_T_R_SERIALIZATION_FAILURE,
             Self::Standby => ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::NoRandom => ERRCODE_SYSTEM_ERROR,
@@ -218,6 +231,10 @@ impl KeyError {
             Self::UnknownId(_) => {
                 "The value comes from another database, or the registry was restored from an older backup."
             }
+            Self::UnknownModifier(_) => {
+                "Make a key of the name in the column's type, restore the registry, or give the column a type that names another key."
+            }
+            Self::AmbiguousModifier(_) => "Give the column a type that names another key.",
             Self::NoDefault => {
                 "Name a key, or make one with ward.generate_encryption_key or ward.set_default_encryption_key."
             }
@@ -231,6 +248,7 @@ impl KeyError {
             Self::BadName => {
                 "A name has 1 to 63 characters: letters, digits, and any of _ - . : /; it does not start with \"ward/\"."
             }
+            Self::NameClashes(_) => "Choose another name.",
             Self::NotConfirmed(_) => {
                 "Destroying cannot be undone. Give the key's name a second time as confirm."
             }

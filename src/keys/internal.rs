@@ -64,6 +64,27 @@ pub fn ensure_internal_key(purpose: Purpose) -> Result<InternalKey> {
     internal_key(purpose)
 }
 
+/// Gives a key that pg_ward uses itself a new active version, and returns its number. What was made
+/// under older versions can still be verified and opened.
+pub fn renew_internal_key(purpose: Purpose) -> Result<i32> {
+    store::change(|change| {
+        let key = change.registry.of_purpose(purpose)?;
+        let place = key.active()?;
+        let identity = key.key;
+        let next = key.versions.last().map_or(1, |last| last.version + 1);
+        let former = key.versions.get_mut(place).map(|former| {
+            let wrapped = former.take_wrapped();
+            (former.version, former.key_id.0, wrapped)
+        });
+        let new = store::fresh_version(identity, next, purpose)?;
+        if let Some((version, id, wrapped)) = former {
+            change.set_state(identity, version, id, State::DecryptOnly, wrapped)?;
+        }
+        change.insert_version(identity, new)?;
+        Ok(next)
+    })
+}
+
 fn active(registry: &mut Registry, purpose: Purpose) -> std::result::Result<InternalKey, KeyError> {
     let key = registry.of_purpose(purpose)?;
     let place = key.active()?;

@@ -19,11 +19,14 @@ mod trigger;
 
 pub use authentic::Row;
 pub use error::KeyError;
-pub use internal::{all_versions, ensure_internal_key, internal_key};
+pub use internal::{all_versions, ensure_internal_key, internal_key, renew_internal_key};
 pub use master::status as master_status;
-pub use model::{Purpose, Usage};
+pub use model::{Purpose, Usage, parse_name};
 
 pub use cache::with_registry;
+pub use key::Key;
+pub use random::bytes as random_bytes;
+pub use registry::Registry;
 
 pgrx::extension_sql_file!(
     "../../sql/keys.sql",

@@ -3,16 +3,18 @@
 use super::error::KeyError;
 use super::key::Key;
 use super::master;
-use super::model::{Purpose, parse_name};
+use super::model::{Purpose, Usage, parse_name};
 use crate::pg::keys::rows;
 use std::collections::HashMap;
-use ward_crypto::KeyId;
+use ward_crypto::{KeyId, type_modifier};
 
 /// All keys of a database.
 pub struct Registry {
     keys: Vec<Key>,
     by_name: HashMap<String, usize>,
     by_id: HashMap<[u8; 8], (usize, usize)>,
+    /// By what column types name a key; `None` where two keys share it.
+    by_modifier: HashMap<i32, Option<usize>>,
     default: Option<usize>,
 }
 
@@ -43,10 +45,15 @@ impl Registry {
     fn index(mut keys: Vec<Key>) -> Self {
         let mut by_name = HashMap::new();
         let mut by_id = HashMap::new();
+        let mut by_modifier = HashMap::new();
         let mut default = None;
         for (place, key) in keys.iter_mut().enumerate() {
             key.versions.sort_by_key(|version| version.version);
             by_name.insert(key.name.clone(), place);
+            by_modifier
+                .entry(type_modifier(&key.name))
+                .and_modify(|place| *place = None)
+                .or_insert(Some(place));
             for (at, version) in key.versions.iter().enumerate() {
                 by_id.insert(version.key_id.0, (place, at));
             }
@@ -58,6 +65,7 @@ impl Registry {
             keys,
             by_name,
             by_id,
+            by_modifier,
             default,
         }
     }
@@ -79,6 +87,39 @@ impl Registry {
     /// Whether a key has this name.
     pub fn has_name(&self, name: &str) -> bool {
         self.by_name.contains_key(name)
+    }
+
+    /// The key that a column's type modifier stands for, authentic.
+    pub fn by_modifier(&mut self, modifier: i32) -> Result<&mut Key, KeyError> {
+        match self.by_modifier.get(&modifier) {
+            Some(Some(place)) => self.keys.get_mut(*place),
+            Some(None) => return Err(KeyError::AmbiguousModifier(modifier)),
+            None => None,
+        }
+        .ok_or(KeyError::UnknownModifier(modifier))?
+        .sound()
+    }
+
+    /// Whether a key has a name that column types name in the same way as `name`.
+    pub fn has_modifier_of(&self, name: &str) -> bool {
+        self.by_modifier.contains_key(&type_modifier(name))
+    }
+
+    /// The name of the key that a column's type modifier stands for, authentic or not.
+    pub fn name_of_modifier(&self, modifier: i32) -> Option<&str> {
+        let place = (*self.by_modifier.get(&modifier)?)?;
+        self.keys.get(place).map(|key| key.name.as_str())
+    }
+
+    /// Whether `user` has a usage of at least one key that encrypts fields.
+    pub fn allows_any(&mut self, user: pgrx::pg_sys::Oid, usage: Usage) -> bool {
+        self.keys
+            .iter_mut()
+            .filter(|key| key.purpose == Purpose::DataEncryption)
+            .any(|key| {
+                key.sound()
+                    .is_ok_and(|key| key.require(user, usage).is_ok())
+            })
     }
 
     /// The default key, authentic.

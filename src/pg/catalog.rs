@@ -148,3 +148,9 @@ pub fn invalidate(relation: Option<pg_sys::Oid>) {
         unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) }
     }
 }
+
+/// Tells all backends that what they keep about any relation is stale, plans included.
+pub fn invalidate_all() {
+    // SAFETY: the message is queued in this transaction and sent at commit.
+    unsafe { pg_sys::CacheInvalidateRelcacheAll() }
+}

@@ -7,6 +7,7 @@ pub mod context;
 pub mod ddl;
 pub mod dependency;
 pub mod encoding;
+pub mod encrypted;
 pub mod heap;
 pub mod journal;
 pub mod keys;

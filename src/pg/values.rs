@@ -9,7 +9,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 
 /// The longest value of a field.
-const MAX_LEN: usize = 0x3fff_ffff - HEADER_LEN;
+pub const MAX_LEN: usize = 0x3fff_ffff - HEADER_LEN;
 const HEADER_LEN: usize = 4;
 
 /// An argument of type text.
@@ -109,7 +109,8 @@ impl Varlena {
         }
     }
 
-    fn copy_of(bytes: &[u8]) -> Result<Self, KeyError> {
+    /// A result with these bytes.
+    pub fn copy_of(bytes: &[u8]) -> Result<Self, KeyError> {
         let mut value = Self::new(bytes.len())?;
         value.bytes_mut().copy_from_slice(bytes);
         Ok(value)
@@ -121,7 +122,8 @@ impl Varlena {
         unsafe { std::slice::from_raw_parts_mut(self.start.add(HEADER_LEN), self.len) }
     }
 
-    fn datum(self) -> pg_sys::Datum {
+    /// The result as PostgreSQL takes it.
+    pub fn datum(self) -> pg_sys::Datum {
         pg_sys::Datum::from(self.start)
     }
 }
@@ -130,7 +132,7 @@ impl Varlena {
 pub struct Bytea(pub Varlena);
 
 /// A result of type text, valid in the database's encoding.
-pub struct TextValue(Varlena);
+pub struct TextValue(pub Varlena);
 
 /// A result of type jsonb.
 pub struct JsonbValue(pg_sys::Datum);
@@ -223,7 +225,8 @@ fn invalid() -> KeyError {
     KeyError::Encoding(name.to_string_lossy().into_owned())
 }
 
-fn to_utf8(text: &[u8]) -> Result<Cow<'_, [u8]>, KeyError> {
+/// Text of the database in UTF-8.
+pub fn to_utf8(text: &[u8]) -> Result<Cow<'_, [u8]>, KeyError> {
     match encoding() {
         // SQL_ASCII declares no encoding: bytes are bytes.
         UTF8 | SQL_ASCII => Ok(Cow::Borrowed(text)),
@@ -231,8 +234,17 @@ fn to_utf8(text: &[u8]) -> Result<Cow<'_, [u8]>, KeyError> {
     }
 }
 
+/// Text of encoding `from` in UTF-8. Text of unknown encoding is taken for the database's.
+pub fn utf8_from(text: &[u8], from: i32) -> Result<Cow<'_, [u8]>, KeyError> {
+    match from {
+        UTF8 => Ok(Cow::Borrowed(text)),
+        SQL_ASCII => to_utf8(text),
+        other => convert(text, other, UTF8).map(Cow::Owned),
+    }
+}
+
 /// The text in the database's encoding, `None` when it is so already.
-fn from_utf8(text: &[u8]) -> Result<Option<Vec<u8>>, KeyError> {
+pub fn from_utf8(text: &[u8]) -> Result<Option<Vec<u8>>, KeyError> {
     if text.contains(&0) {
         return Err(invalid());
     }
