@@ -204,7 +204,14 @@ fn one_transaction(client: &mut Client, number: usize, round: usize) {
                     "INSERT INTO orders (tenant_id, id, note) VALUES ('{tenant}', 0, '{tenant}')"
                 ),
             );
-            run(client, if round % 2 == 0 { "COMMIT" } else { "ROLLBACK" });
+            run(
+                client,
+                if round.is_multiple_of(2) {
+                    "COMMIT"
+                } else {
+                    "ROLLBACK"
+                },
+            );
         }
     }
 }
