@@ -173,7 +173,7 @@ fn all(table: &Table) -> Result<Vec<ForeignKey>> {
                             pg_catalog.format('OPERATOR(%I.%s)', n.nspname, o.oprname), 'UTF8'),
                         pg_catalog.convert_to(pg_catalog.quote_ident(p.attname), 'UTF8')
                  FROM pg_catalog.pg_constraint c
-                 CROSS JOIN LATERAL pg_catalog.unnest(c.conkey, c.confkey, c.conpfeqop)
+                 CROSS JOIN LATERAL unnest(c.conkey, c.confkey, c.conpfeqop)
                       WITH ORDINALITY AS k(child, parent, operator, place)
                  JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.child
                  JOIN pg_catalog.pg_attribute p ON p.attrelid = c.confrelid AND p.attnum = k.parent

@@ -4,13 +4,16 @@ use super::table::Table;
 use super::{spi, utf8};
 use crate::error::{self, Result};
 use pgrx::prelude::*;
+use pgrx::spi::quote_literal;
 
-/// Warns of foreign keys that can reach rows of others, and mentions unique keys that tell of them.
+/// Warns of foreign keys between isolated tables that can reach rows of others, and mentions what
+/// else tells of them: unique keys, and tables that refer to this one and are not isolated yet.
 pub fn keys(table: &Table) -> Result<()> {
     let rows = Spi::connect_mut(|client| {
         client
             .update(
-                "SELECT kind = 'foreign key',
+                "SELECT kind = 'foreign key'
+                            AND EXISTS (SELECT FROM ward.isolated_tables i WHERE i.tab = table_name),
                         pg_catalog.convert_to(pg_catalog.format('%s of %s: %s', pg_catalog.quote_ident(constraint_name), table_name, problem), 'UTF8'),
                         pg_catalog.convert_to(remediation, 'UTF8')
                  FROM ward.isolation_foreign_keys($1)",
@@ -27,7 +30,7 @@ pub fn keys(table: &Table) -> Result<()> {
             .collect::<pgrx::spi::Result<Vec<_>>>()
     })
     .map_err(spi)?;
-    for (_, problem, remediation) in rows.iter().filter(|(foreign, ..)| *foreign) {
+    for (_, problem, remediation) in rows.iter().filter(|(warn, ..)| *warn) {
         error::report_hint(
             PgSqlErrorCode::ERRCODE_WARNING,
             format!("foreign key {problem}"),
@@ -35,17 +38,23 @@ pub fn keys(table: &Table) -> Result<()> {
         )
         .report(PgLogLevel::WARNING);
     }
-    let unique = rows.iter().filter(|(foreign, ..)| !foreign).count();
-    if unique > 0 {
+    let others = rows.iter().filter(|(warn, ..)| !warn).count();
+    if others > 0 {
         error::report_hint(
             PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
             format!(
-                "{unique} unique {} of table {} can tell of rows of others",
-                if unique == 1 { "key" } else { "keys" },
+                "{others} foreign or unique {} of rows of table {}",
+                if others == 1 {
+                    "key can tell somebody else"
+                } else {
+                    "keys can tell somebody else"
+                },
                 table.name
             ),
-            "SELECT * FROM ward.isolation_foreign_keys('…') shows which, and how to change them."
-                .replace('…', &table.name.replace('\'', "''")),
+            format!(
+                "SELECT * FROM ward.isolation_foreign_keys({}) shows which, and how to change them.",
+                quote_literal(&table.name)
+            ),
         )
         .report(PgLogLevel::NOTICE);
     }

@@ -21,16 +21,6 @@ use pgrx::prelude::*;
 use std::ffi::CStr;
 use subject::Subject;
 
-type Lines = TableIterator<
-    'static,
-    (
-        name!(attempt, String),
-        name!(outcome, String),
-        name!(isolated, Option<bool>),
-        name!(detail, Option<String>),
-    ),
->;
-
 #[pg_extern(sql = r#"
 CREATE FUNCTION ward."test_isolation"("tab" regclass, "role" name, "context_a" text, "context_b" text)
 RETURNS TABLE ("attempt" text, "outcome" text, "isolated" bool, "detail" text)
@@ -38,12 +28,23 @@ VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp SET row_security = on
 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
+#[allow(clippy::type_complexity)]
 fn test_isolation(
     tab: Option<pg_sys::Oid>,
     role: Option<&CStr>,
     context_a: Option<Text<'_>>,
     context_b: Option<Text<'_>>,
-) -> Result<Lines> {
+) -> Result<
+    TableIterator<
+        'static,
+        (
+            name!(attempt, String),
+            name!(outcome, String),
+            name!(isolated, Option<bool>),
+            name!(detail, Option<String>),
+        ),
+    >,
+> {
     let table = owned(tab)?;
     let role = role_to_become(role)?;
     let state = State::of(&table)?;
