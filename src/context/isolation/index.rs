@@ -126,9 +126,10 @@ fn size(table: &Table) -> Result<i64> {
     Spi::connect_mut(|client| {
         client
             .update(
-                "SELECT COALESCE(pg_catalog.sum(pg_catalog.pg_relation_size(relid)), 0)::bigint
-                 FROM pg_catalog.pg_partition_tree($1)
-                 WHERE isleaf",
+                // A table that is neither partitioned nor a partition has no tree.
+                "SELECT pg_catalog.sum(pg_catalog.pg_relation_size(oid))::bigint
+                 FROM (SELECT $1::pg_catalog.oid UNION
+                       SELECT relid FROM pg_catalog.pg_partition_tree($1)) AS tables(oid)",
                 None,
                 &[table.oid.into()],
             )?

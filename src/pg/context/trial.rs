@@ -12,6 +12,17 @@ pub struct Failure {
     pub code: String,
     /// The C function that raised it, which tells a policy's refusal from a missing right.
     pub routine: String,
+    /// Its message, which is never shown: it may hold a value of a row.
+    message: String,
+}
+
+impl Failure {
+    /// Whether a policy of the table of this name refused the new row.
+    pub fn is_refusal_by_policy_of(&self, table: &str) -> bool {
+        self.code == "42501"
+            && self.routine == "ExecWithCheckOptions"
+            && self.message.contains(table)
+    }
 }
 
 /// A row that statements are tried with.
@@ -51,6 +62,7 @@ pub fn rolled_back<R>(work: impl FnOnce() -> R) -> Result<R, Failure> {
                         Failure {
                             code: sqlstate(report.sql_error_code() as c_int),
                             routine: report.function_name().unwrap_or_default().to_owned(),
+                            message: report.message().to_owned(),
                         }
                     }
                     CaughtError::RustPanic { .. } => caught.rethrow(),

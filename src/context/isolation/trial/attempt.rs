@@ -10,6 +10,18 @@ use crate::pg::context::trial::{self, Argument, Failure, Sample};
 use crate::pg::{context as setting, owner};
 use pgrx::prelude::*;
 
+/// How an attempt ended.
+enum Attempted<T> {
+    /// The role lacks the rights that the statement needs.
+    NoPrivilege,
+    /// It ran.
+    Done(T),
+    /// A policy of the table refused the row.
+    RefusedByPolicy,
+    /// Something else stopped it.
+    Failed(Failure),
+}
+
 /// One row of the report.
 pub struct Line {
     attempt: String,
@@ -35,6 +47,8 @@ pub struct Target {
     pub name: String,
     /// The quoted name alone.
     pub bare_name: String,
+    /// The name as messages have it.
+    plain_name: String,
     /// Which rows are those of the context in force.
     pub condition: String,
     role: pg_sys::Oid,
@@ -61,17 +75,22 @@ impl Target {
                 }
             }
         }
-        let (bare_name, may_truncate) = Spi::connect_mut(|client| {
+        let (bare_name, plain_name, may_truncate) = Spi::connect_mut(|client| {
             let row = client
                 .update(
                     "SELECT pg_catalog.convert_to(pg_catalog.quote_ident(relname), 'UTF8'),
-                            pg_catalog.has_table_privilege($2, oid, 'TRUNCATE')
+                            pg_catalog.has_table_privilege($2, oid, 'TRUNCATE'),
+                            pg_catalog.convert_to(relname, 'UTF8')
                      FROM pg_catalog.pg_class WHERE oid = $1",
                     None,
                     &[table.oid.into(), role.into()],
                 )?
                 .first();
-            Ok((utf8(row.get(1)?), row.get(2)?.unwrap_or(false)))
+            Ok((
+                utf8(row.get(1)?),
+                utf8(row.get(3)?),
+                row.get(2)?.unwrap_or(false),
+            ))
         })
         .map_err(spi)?;
         let columns = Spi::connect_mut(|client| {
@@ -110,6 +129,7 @@ impl Target {
         Ok(Target {
             name: table.name.clone(),
             bare_name,
+            plain_name,
             condition: conditions.join(" AND "),
             role,
             row_type: trial::row_type(table.oid),
@@ -119,6 +139,42 @@ impl Target {
             updatable,
             may_truncate,
         })
+    }
+
+    /// Runs a statement as the role, in the context that `act` puts in force, and undoes it.
+    fn attempt<T>(
+        &self,
+        statement: &str,
+        arguments: &[Argument],
+        act: impl Fn(),
+        look: impl FnOnce(u64) -> T,
+    ) -> Attempted<T> {
+        // EXPLAIN checks the rights the statement needs, those on parent tables included, and runs
+        // nothing. A right that is missing later is missing to code of a trigger, for which a row
+        // must have been reached.
+        let explain = format!("EXPLAIN {statement}");
+        let allowed = trial::rolled_back(|| {
+            act();
+            trial::as_role(self.role, || trial::run(&explain, arguments));
+        });
+        match allowed {
+            Err(failure) if failure.code == "42501" => return Attempted::NoPrivilege,
+            Err(failure) => return Attempted::Failed(failure),
+            Ok(()) => {}
+        }
+        let outcome = trial::rolled_back(|| {
+            act();
+            look(trial::as_role(self.role, || {
+                trial::run(statement, arguments)
+            }))
+        });
+        match outcome {
+            Ok(value) => Attempted::Done(value),
+            Err(failure) if failure.is_refusal_by_policy_of(&self.plain_name) => {
+                Attempted::RefusedByPolicy
+            }
+            Err(failure) => Attempted::Failed(failure),
+        }
     }
 
     /// A copy of the first row, that would belong to whom the second belongs to.
@@ -229,32 +285,28 @@ impl Direction<'_> {
     }
 
     /// How many rows a statement finds, of the one sample it looks for.
-    fn found(&self, statement: &str, sample: &Sample) -> std::result::Result<u64, Failure> {
-        trial::rolled_back(|| {
-            self.act(self.acting);
-            trial::as_role(self.target.role, || {
-                trial::run(
-                    statement,
-                    &[Argument::Table(sample), Argument::Place(sample)],
-                )
-            })
-        })
+    fn found(&self, statement: &str, sample: &Sample) -> Attempted<u64> {
+        let arguments = [Argument::Table(sample), Argument::Place(sample)];
+        self.target
+            .attempt(statement, &arguments, || self.act(self.acting), |rows| rows)
     }
 
     /// Whether a statement leaves a row behind that belongs to the other side.
-    fn landed(&self, statement: &str, rows: &[Argument]) -> std::result::Result<bool, Failure> {
-        trial::rolled_back(|| {
-            self.act(self.acting);
-            trial::as_role(self.target.role, || trial::run(statement, rows));
-            let xid = Argument::Xid(trial::subtransaction_xid());
-            self.act(self.other);
-            let condition = &self.target.condition;
-            let theirs = format!(
-                "SELECT FROM {} WHERE xmin = $1 AND {condition}",
-                self.target.name
-            );
-            owner::run(|| trial::run(&theirs, &[xid])) > 0
-        })
+    fn landed(&self, statement: &str, rows: &[Argument]) -> Attempted<bool> {
+        let theirs = format!(
+            "SELECT FROM {} WHERE xmin = $1 AND {}",
+            self.target.name, self.target.condition
+        );
+        self.target.attempt(
+            statement,
+            rows,
+            || self.act(self.acting),
+            |_| {
+                let xid = Argument::Xid(trial::subtransaction_xid());
+                self.act(self.other);
+                owner::run(|| trial::run(&theirs, &[xid])) > 0
+            },
+        )
     }
 
     fn act(&self, subject: &Subject) {
@@ -278,19 +330,21 @@ pub fn without_context(
             .map(|attempt| untried(attempt, "neither"))
             .into();
     };
-    let run = |statement: &str, arguments: &[Argument]| {
-        trial::rolled_back(|| {
-            unlatched.next();
-            if let Err(report) = setting::clear() {
-                error::raise(report);
-            }
-            trial::as_role(target.role, || trial::run(statement, arguments))
-        })
+    let act = || {
+        unlatched.next();
+        if let Err(report) = setting::clear() {
+            error::raise(report);
+        }
     };
     let read = format!("SELECT FROM {} LIMIT 1", target.name);
     let row = || Argument::Row(sample, target.row_type);
-    let inserted = run(&target.insert(), &[row(), row()]).map(|rows| rows > 0);
-    vec![found(reads, run(&read, &[])), written(inserts, inserted)]
+    vec![
+        found(reads, target.attempt(&read, &[], act, |rows| rows)),
+        written(
+            inserts,
+            target.attempt(&target.insert(), &[row(), row()], act, |rows| rows > 0),
+        ),
+    ]
 }
 
 /// Row level security does not apply to TRUNCATE: the right itself is what counts.
@@ -326,45 +380,43 @@ fn untried(attempt: String, side: &str) -> Line {
     line(attempt, "no row to try with", None, Some(&detail))
 }
 
-fn own_row(attempt: String, result: std::result::Result<u64, Failure>) -> Line {
+fn own_row(attempt: String, result: Attempted<u64>) -> Line {
+    let detail = "the attempts that follow prove little: the role does not see its own row either";
     match result {
-        Ok(0) => {
-            let detail =
-                "the attempts below prove little: the role does not see its own row either";
-            line(attempt, "hidden", None, Some(detail))
-        }
-        Ok(_) => line(attempt, "visible", None, None),
-        Err(failure) => refused(attempt, &failure, None),
+        Attempted::Done(0) => line(attempt, "hidden", None, Some(detail)),
+        Attempted::Done(_) => line(attempt, "visible", Some(true), None),
+        Attempted::NoPrivilege => line(attempt, "no privilege", None, Some(detail)),
+        other => stopped(attempt, other),
     }
 }
 
-fn found(attempt: String, result: std::result::Result<u64, Failure>) -> Line {
+fn found(attempt: String, result: Attempted<u64>) -> Line {
     match result {
-        Ok(0) => line(attempt, "hidden", Some(true), None),
-        Ok(_) => line(attempt, "visible", Some(false), None),
-        Err(failure) => refused(attempt, &failure, Some(true)),
+        Attempted::Done(0) => line(attempt, "hidden", Some(true), None),
+        Attempted::Done(_) => line(attempt, "visible", Some(false), None),
+        other => stopped(attempt, other),
     }
 }
 
-fn changed(attempt: String, result: std::result::Result<u64, Failure>) -> Line {
+fn changed(attempt: String, result: Attempted<u64>) -> Line {
     match result {
-        Ok(0) => line(attempt, "hidden", Some(true), None),
-        Ok(_) => line(attempt, "done", Some(false), None),
+        Attempted::Done(0) => line(attempt, "hidden", Some(true), None),
+        Attempted::Done(_) => line(attempt, "done", Some(false), None),
         // A constraint is checked only when there is a row.
-        Err(failure) if failure.code.starts_with("23") => passed(attempt, &failure),
-        Err(failure) => refused(attempt, &failure, Some(true)),
+        Attempted::Failed(failure) if failure.code.starts_with("23") => passed(attempt, &failure),
+        other => stopped(attempt, other),
     }
 }
 
-fn written(attempt: String, result: std::result::Result<bool, Failure>) -> Line {
+fn written(attempt: String, result: Attempted<bool>) -> Line {
     match result {
-        Ok(true) => line(attempt, "done", Some(false), None),
-        Ok(false) => {
+        Attempted::Done(true) => line(attempt, "done", Some(false), None),
+        Attempted::Done(false) => {
             let detail = "nothing was written for the other context";
             line(attempt, "no effect", Some(true), Some(detail))
         }
         // These check a row after its policies.
-        Err(failure)
+        Attempted::Failed(failure)
             if failure.code.starts_with("23")
                 && [
                     "ExecConstraints",
@@ -377,7 +429,7 @@ fn written(attempt: String, result: std::result::Result<bool, Failure>) -> Line 
         {
             passed(attempt, &failure)
         }
-        Err(failure) => refused(attempt, &failure, Some(true)),
+        other => stopped(attempt, other),
     }
 }
 
@@ -390,16 +442,17 @@ fn passed(attempt: String, failure: &Failure) -> Line {
     line(attempt, "passed the policies", Some(false), Some(&detail))
 }
 
-fn refused(attempt: String, failure: &Failure, isolated: Option<bool>) -> Line {
-    match (failure.code.as_str(), failure.routine.as_str()) {
-        ("42501", "ExecWithCheckOptions") => line(attempt, "refused by a policy", isolated, None),
-        ("42501", _) => {
-            let detail = "refused before a policy was asked";
-            line(attempt, "no privilege", isolated, Some(detail))
-        }
-        (code, _) => {
-            let detail = format!("SQLSTATE {code}: this says nothing about isolation");
+fn stopped<T>(attempt: String, result: Attempted<T>) -> Line {
+    match result {
+        Attempted::RefusedByPolicy => line(attempt, "refused by a policy", Some(true), None),
+        Attempted::NoPrivilege => line(attempt, "no privilege", Some(true), None),
+        Attempted::Failed(failure) => {
+            let detail = format!(
+                "SQLSTATE {}: this says nothing about isolation",
+                failure.code
+            );
             line(attempt, "error", None, Some(&detail))
         }
+        Attempted::Done(_) => line(attempt, "done", None, None),
     }
 }

@@ -5,6 +5,7 @@ use super::super::policy::State;
 use super::super::rule::Rule;
 use super::super::table::Table;
 use crate::context::model::{self, SecurityContext};
+use crate::context::state;
 use crate::error::{self, Result};
 use crate::pg::context as setting;
 use crate::pg::values::Text;
@@ -97,6 +98,11 @@ impl Subject {
             transaction_local: true,
             ..SecurityContext::empty()
         };
-        setting::store(&context.encode()?, true)
+        setting::store(&context.encode()?, true)?;
+        // As after a setter, so that code of the table cannot choose another tenant.
+        if let Some(tenant) = &self.tenant {
+            state::bind_tenant(tenant);
+        }
+        Ok(())
     }
 }
