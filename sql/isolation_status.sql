@@ -51,7 +51,13 @@ isolated AS MATERIALIZED (
                 WHEN EXISTS (SELECT FROM pg_index x
                              WHERE x.indrelid = i.tab AND x.indkey[0] = ANY (i.column_numbers)
                                AND NOT x.indisvalid) THEN 'invalid'
-                ELSE 'missing' END AS index_state
+                ELSE 'missing' END AS index_state,
+           -- What a build that was interrupted left behind: it costs writers and serves nobody.
+           (SELECT string_agg(x.indexrelid::regclass::text, ', ' ORDER BY x.indexrelid)
+            FROM pg_index x
+            WHERE x.indrelid = i.tab AND x.indkey[0] = ANY (i.column_numbers) AND NOT x.indisvalid
+              AND NOT EXISTS (SELECT FROM pg_stat_progress_create_index b
+                              WHERE b.datname = current_database() AND b.index_relid = x.indexrelid)) AS leftover
     FROM ward.isolated_tables i JOIN pg_policy p ON p.oid = i.policy
 ),
 policies AS (
@@ -68,6 +74,7 @@ per_table AS (
     SELECT i.rel, string_agg(format('%s (%s)', i.kind, array_to_string(i.columns, ', ')), ', '
                              ORDER BY array_position(ARRAY['tenant', 'user', 'parent'], i.kind)) AS isolated_by,
            (array_agg(i.index_state ORDER BY array_position(ARRAY['missing', 'invalid', 'building'], i.index_state)))[1] AS index_state,
+           string_agg(DISTINCT i.leftover, ', ') AS leftover,
            string_agg(i.polname, ', ') FILTER (WHERE NOT i.intact) AS changed,
            string_agg(i.parent::text, ', ') FILTER (WHERE i.kind = 'parent' AND NOT EXISTS
                (SELECT FROM isolated up WHERE up.rel = i.parent)) AS open_parents
@@ -94,6 +101,7 @@ SELECT t.nspname, t.relname, t.relrowsecurity, t.relforcerowsecurity, COALESCE(p
            'the parent is not isolated any more: ' || i.open_parents,
            'not covered: ' || below.names,
            CASE WHEN i.index_state <> 'valid' THEN 'index ' || i.index_state END,
+           'drop the invalid index ' || i.leftover,
            CASE WHEN NOT p.safe THEN 'a policy uses a volatile or parallel-unsafe function' END), ''), 'ok')
 FROM tables t
 LEFT JOIN policies p ON p.rel = t.oid
