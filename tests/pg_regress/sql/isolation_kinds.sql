@@ -140,10 +140,15 @@ UPDATE invoice SET tenant = 'b';
 ROLLBACK TO s;
 DELETE FROM remark;
 ROLLBACK;
--- The parents' keys are used.
-SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_material = off;
-EXPLAIN (COSTS OFF) SELECT * FROM "Line of" WHERE id = 100;
-RESET enable_seqscan; RESET enable_hashjoin; RESET enable_material;
+-- The parents' keys are used. Plans differ between versions of PostgreSQL: what they must not do does not.
+CREATE FUNCTION pg_temp.plan(query text) RETURNS SETOF text LANGUAGE plpgsql AS $$
+BEGIN
+    RETURN QUERY EXECUTE 'EXPLAIN (COSTS OFF) ' || query;
+END $$;
+SET enable_seqscan = off;
+SELECT bool_or(line ~ 'account_pkey') AS uses_key, bool_or(line ~ 'Seq Scan') AS reads_all FROM pg_temp.plan('SELECT * FROM "Line of" WHERE id = 100') AS line;
+RESET enable_seqscan;
+DROP FUNCTION pg_temp.plan;
 SET ROLE kinds_owner;
 -- Without the right to read the parent nobody sees its children.
 REVOKE ALL ON account FROM kinds_app;
