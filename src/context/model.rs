@@ -129,7 +129,7 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 
 /// Canonical decimals only, so that `7` and `007` are not the same tenant by one column type and
 /// two by another.
-pub(super) fn parse_number(text: &str) -> Option<i64> {
+fn parse_number(text: &str) -> Option<i64> {
     text.parse::<i64>()
         .ok()
         .filter(|number| itoa::Buffer::new().format(*number) == text)

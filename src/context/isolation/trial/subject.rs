@@ -4,7 +4,8 @@ use super::super::kind::Kind;
 use super::super::policy::State;
 use super::super::rule::Rule;
 use super::super::table::Table;
-use crate::context::model::{self, SecurityContext};
+use crate::context::bounds;
+use crate::context::model::{SecurityContext, Source};
 use crate::context::state;
 use crate::error::{self, Result};
 use crate::pg::context as setting;
@@ -51,18 +52,12 @@ pub struct Subject {
 impl Subject {
     /// Parses an argument: the tenant or the user, or JSON with both where both count.
     pub fn parse(argument: &str, value: Option<Text>, kinds: Kinds) -> Result<Self> {
-        let Some(value) = value else {
+        let Some(text) = bounds::utf8(argument, value)? else {
             return Err(error::report(
                 PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
                 format!("{argument} must not be NULL"),
             ));
         };
-        let text = String::from_utf8(value.utf8()?.into_owned()).map_err(|_| {
-            error::report(
-                PgSqlErrorCode::ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
-                format!("{argument} is not valid UTF-8"),
-            )
-        })?;
         let subject = match (kinds.tenant, kinds.user) {
             (true, true) => serde_json::from_str::<Subject>(&text)
                 .ok()
@@ -85,7 +80,7 @@ impl Subject {
             },
         };
         for part in [&subject.tenant, &subject.user].into_iter().flatten() {
-            model::tenant(Some(part))?;
+            bounds::tenant(Some(part))?;
         }
         Ok(subject)
     }
@@ -96,13 +91,12 @@ impl Subject {
             tenant: self.tenant.clone(),
             user_id: self.user.clone(),
             transaction_local: true,
-            ..SecurityContext::empty()
+            // Counts whatever `ward.context_mode` says: it is the table that is tried here.
+            ..SecurityContext::empty(Source::Override)
         };
-        setting::store(&context.encode()?, true)?;
+        setting::store(context.complete(), true)?;
         // As after a setter, so that code of the table cannot choose another tenant.
-        if let Some(tenant) = &self.tenant {
-            state::bind_tenant(tenant);
-        }
+        state::bind_tenant();
         Ok(())
     }
 }
