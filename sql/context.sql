@@ -6,8 +6,7 @@ GRANT EXECUTE ON FUNCTION
     ward.clear_security_context(),
     ward.get_tenant_context(), ward.get_current_tenant_id(), ward.get_current_tenant_number(),
     ward.get_user_context(), ward.get_current_user_id(), ward.get_current_user_number(),
-    ward.has_role(text), ward.has_permission(text), ward.current_claims(),
-    ward.enable_tenant_isolation(regclass, name), ward.disable_isolation(regclass)
+    ward.has_role(text), ward.has_permission(text), ward.current_claims()
 TO PUBLIC;
 -- Acting for any tenant is for the DBA to grant.
 REVOKE ALL ON FUNCTION ward.override_tenant_context(text, text) FROM PUBLIC;
@@ -40,7 +39,3 @@ COMMENT ON FUNCTION ward.has_permission(text) IS
 'Whether the user who acts has this permission. False when unset.';
 COMMENT ON FUNCTION ward.current_claims() IS
 'All claims of the verified token, NULL without one.';
-COMMENT ON FUNCTION ward.enable_tenant_isolation(regclass, name) IS
-'Enables and forces row level security by a tenant column, on the table and all that inherits from it, partitions included. Call it again for new partitions. Only for the owner.';
-COMMENT ON FUNCTION ward.disable_isolation(regclass) IS
-'Removes what enable_tenant_isolation created and restores the row level security the table had before. Only for the owner.';

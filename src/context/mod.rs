@@ -16,6 +16,7 @@ mod setters;
 pub(crate) mod state;
 mod token;
 
+pub(crate) use isolation::index as isolation_indexes;
 pub use model::{SecurityContext, Source};
 pub use state::{generation, with_current};
 
@@ -36,9 +37,7 @@ pgrx::extension_sql_file!(
         accessors::has_role,
         accessors::has_permission,
         accessors::current_claims,
-        overriding::override_tenant_context,
-        isolation::enable_tenant_isolation,
-        isolation::disable_isolation
+        overriding::override_tenant_context
     ]
 );
 
@@ -58,4 +57,5 @@ pub fn init() {
     crate::pg::context::init();
     token::register();
     event::register();
+    crate::pg::index_worker::init();
 }

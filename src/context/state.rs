@@ -257,3 +257,41 @@ pub(crate) fn end_transaction() {
         }
     });
 }
+
+/// Lets `test_isolation` act for one tenant after the other, without ever letting the transaction
+/// itself do so: what was bound is put back when this is dropped, on errors too. Only Rust code can
+/// have one, and what it sets must be inside a subtransaction that is rolled back.
+pub(super) struct Unlatched {
+    latch: Option<Box<str>>,
+    used: bool,
+}
+
+impl Unlatched {
+    pub(super) fn enter() -> Self {
+        STATE.with(|state| {
+            state.changed();
+            Unlatched {
+                latch: state.latch.borrow_mut().take(),
+                used: state.used.get(),
+            }
+        })
+    }
+
+    /// Forgets the tenant that was acted for last.
+    pub(super) fn next(&self) {
+        STATE.with(|state| {
+            state.latch.borrow_mut().take();
+            state.changed();
+        });
+    }
+}
+
+impl Drop for Unlatched {
+    fn drop(&mut self) {
+        STATE.with(|state| {
+            *state.latch.borrow_mut() = self.latch.take();
+            state.used.set(self.used);
+            state.changed();
+        });
+    }
+}

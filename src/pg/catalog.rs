@@ -39,6 +39,11 @@ pub fn kind(oid: pg_sys::Oid) -> Option<Kind> {
     }
 }
 
+/// The owner of a relation, None when there is no such relation.
+pub fn owner(oid: pg_sys::Oid) -> Option<pg_sys::Oid> {
+    Some(owner::owner_of(oid)).filter(|owner| *owner != pg_sys::InvalidOid)
+}
+
 /// Schema-qualified, quoted name of a relation, in the server's encoding.
 pub fn qualified_name(oid: pg_sys::Oid) -> CString {
     // SAFETY: NULL names, for an oid that vanished, become empty.

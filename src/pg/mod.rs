@@ -9,6 +9,7 @@ pub mod dependency;
 pub mod encoding;
 pub mod encrypted;
 pub mod heap;
+pub mod index_worker;
 pub mod journal;
 pub mod keys;
 pub mod owner;

@@ -72,8 +72,8 @@ impl Drop for Scope {
     }
 }
 
-/// The owner of a table.
-fn owner_of(table: pg_sys::Oid) -> pg_sys::Oid {
+/// The owner of a table, the invalid oid when there is no such table.
+pub(super) fn owner_of(table: pg_sys::Oid) -> pg_sys::Oid {
     // SAFETY: the tuple is released after its fixed part was read.
     unsafe {
         let tuple = pg_sys::SearchSysCache1(

@@ -100,6 +100,12 @@ const SETTINGS: &[(&CStr, &CStr)] = &[
 #[pg_guard]
 pub extern "C-unwind" fn ward_sealer_main(arg: pg_sys::Datum) {
     let database = pg_sys::Oid::from(arg.value() as u32);
+    connect(database);
+    worker::sealer(database);
+}
+
+/// Connects a worker to `database` as the bootstrap superuser, with settings of its own.
+pub(super) fn connect(database: pg_sys::Oid) {
     handle_signals();
     // SAFETY: a database's oid and no role. What was written before a database was closed for new
     // connections is sealed all the same.
@@ -121,7 +127,6 @@ pub extern "C-unwind" fn ward_sealer_main(arg: pg_sys::Datum) {
             );
         }
     }
-    worker::sealer(database);
 }
 
 /// SIGTERM ends the process at its next interrupt check, as it ends any session, even in a long round

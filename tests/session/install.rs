@@ -21,7 +21,13 @@ const PRIVILEGED: &[&str] = &[
 ];
 
 /// Made for every role, but only for the owner of the table they are given.
-const FOR_OWNERS: &[&str] = &["enable_tenant_isolation", "disable_isolation"];
+const FOR_OWNERS: &[&str] = &[
+    "enable_tenant_isolation('t')",
+    "enable_user_isolation('t', 'tenant_id')",
+    "enable_parent_isolation('t', 'tenant_id')",
+    "disable_isolation('t')",
+    "test_isolation('t', 'app', 'a', 'b')",
+];
 
 #[test]
 fn not_preloaded_and_create_extension_prints_the_line_to_add() {
@@ -111,7 +117,7 @@ fn isolation_is_for_the_owner_of_the_table() {
     );
     let mut app = cluster.client(DATABASE, "app");
     for name in FOR_OWNERS {
-        let error = refused(&mut app, &format!("SELECT ward.{name}('t')"));
+        let error = refused(&mut app, &format!("SELECT ward.{name}"));
         assert_eq!(error.code().code(), "42501", "{name}");
     }
 }

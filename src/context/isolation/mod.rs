@@ -1,79 +1,200 @@
-//! Tenant isolation of tables: row level security that compares a column with the context.
+//! Isolation of tables: row level security that compares a column with the context.
 //!
-//! Both functions run with the caller's rights, so PostgreSQL's own rule holds that only a
-//! table's owner may change its policies. What a table had before is written in the comment of
-//! the policy, which is dumped and dropped with it and which only the owner can change.
+//! The functions run with the caller's rights, so PostgreSQL's own rule holds that only a table's
+//! owner may change its policies. What a table had before is written in the comment of its policy:
+//! see [`record`].
 
+mod default;
+mod foreign_key;
+pub(crate) mod index;
+mod kind;
 mod policy;
+mod record;
+mod rule;
 mod table;
+mod trial;
+mod warn;
 
 use crate::error::{self, Result};
 use crate::pg::context::lock_exclusively;
 use crate::pg::encoding;
+use index::Creation;
+use kind::Kind;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
+use policy::State;
+use rule::Rule;
 use std::ffi::CStr;
 use table::Table;
 
+pgrx::extension_sql_file!(
+    "../../../sql/isolation.sql",
+    name = "ward_isolation",
+    requires = [
+        enable_tenant_isolation,
+        enable_user_isolation,
+        enable_parent_isolation,
+        disable_isolation,
+        trial::test_isolation,
+        accessors::get_user_context,
+        accessors::get_current_user_number
+    ]
+);
+pgrx::extension_sql_file!(
+    "../../../sql/isolation_keys.sql",
+    name = "ward_isolation_keys",
+    requires = ["ward_isolation"]
+);
+pgrx::extension_sql_file!(
+    "../../../sql/isolation_status.sql",
+    name = "ward_isolation_status",
+    requires = ["ward_isolation"]
+);
+
 // The declarations are spelled out because Rust has no type for regclass and name arguments.
 #[pg_extern(sql = r#"
-CREATE FUNCTION ward."enable_tenant_isolation"("tab" regclass, "tenant_column" name DEFAULT 'tenant_id')
+CREATE FUNCTION ward."enable_tenant_isolation"("tab" regclass, "tenant_column" name DEFAULT 'tenant_id', "create_index" text DEFAULT 'auto')
 RETURNS void VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
-fn enable_tenant_isolation(tab: Option<pg_sys::Oid>, tenant_column: Option<&CStr>) -> Result<()> {
-    let column = column_name(tenant_column)?;
+fn enable_tenant_isolation(
+    tab: Option<pg_sys::Oid>,
+    tenant_column: Option<&CStr>,
+    create_index: Option<&str>,
+) -> Result<()> {
+    enable(Kind::Tenant, tab, tenant_column, create_index)
+}
+
+#[pg_extern(sql = r#"
+CREATE FUNCTION ward."enable_user_isolation"("tab" regclass, "user_column" name DEFAULT 'user_id', "create_index" text DEFAULT 'auto')
+RETURNS void VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+fn enable_user_isolation(
+    tab: Option<pg_sys::Oid>,
+    user_column: Option<&CStr>,
+    create_index: Option<&str>,
+) -> Result<()> {
+    enable(Kind::User, tab, user_column, create_index)
+}
+
+#[pg_extern(sql = r#"
+CREATE FUNCTION ward."enable_parent_isolation"("tab" regclass, "fk_column" name, "create_index" text DEFAULT 'auto')
+RETURNS void VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
+"#)]
+fn enable_parent_isolation(
+    tab: Option<pg_sys::Oid>,
+    fk_column: Option<&CStr>,
+    create_index: Option<&str>,
+) -> Result<()> {
+    enable(Kind::Parent, tab, fk_column, create_index)
+}
+
+/// One table of a family, about to be isolated.
+struct Step {
+    table: Table,
+    rule: Rule,
+    state: State,
+}
+
+fn enable(
+    kind: Kind,
+    tab: Option<pg_sys::Oid>,
+    column: Option<&CStr>,
+    create_index: Option<&str>,
+) -> Result<()> {
+    let creation = Creation::parse(create_index)?;
+    let column = column_name(kind, column)?;
     let root = owned(tab)?;
     root.refuse_unless_isolatable()?;
     lock_exclusively(root.oid);
     // Every table is checked before the first is changed, and read again once it is locked.
-    let mut family = Vec::new();
+    let mut steps: Vec<Step> = Vec::new();
     for oid in table::family(root.oid)? {
         owned(Some(oid))?.refuse_unless_isolatable()?;
         lock_exclusively(oid);
         let table = owned(Some(oid))?;
-        let column = table.tenant_column(&column)?;
-        let state = policy::State::of(&table)?;
-        state.refuse_other_column(&table, &column)?;
-        family.push((table, column, state));
+        let rule = match steps.first() {
+            None => Rule::new(kind, &table, &column)?,
+            Some(first) => first.rule.inherited(&table, &column)?,
+        };
+        let state = State::of(&table)?;
+        state.refuse_other_columns(&table, &rule)?;
+        state.before(&table)?;
+        rule.condition(&table)?;
+        steps.push(Step { table, rule, state });
     }
-    for (table, column, state) in &family {
-        policy::create(table, column, state)?;
-        let covered_by_parent = table.is_partition && table.oid != root.oid;
+    let mut inherited = false;
+    for step in &steps {
+        let recorded = step.state.of_kind(kind).and_then(|found| found.record);
+        let recorded = recorded.is_some_and(|record| record.default_added);
+        let added = default::add(&step.table, &step.rule, recorded, inherited)?;
+        inherited |= added && step.table.oid == root.oid;
+        policy::create(&step.table, &step.rule, &step.state, added)?;
+    }
+    for step in &steps {
+        // An index of a partitioned table covers its partitions.
+        let covered_by_parent = step.table.is_partition && step.table.oid != root.oid;
         if !covered_by_parent {
-            table.advise_index(column)?;
+            creation.ensure(&step.table, &step.rule)?;
         }
     }
-    Ok(())
+    warn::keys(&root)
 }
 
 #[pg_extern(sql = r#"
-CREATE FUNCTION ward."disable_isolation"("tab" regclass)
+CREATE FUNCTION ward."disable_isolation"("tab" regclass, "drop_index" bool DEFAULT true)
 RETURNS void VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
-fn disable_isolation(tab: Option<pg_sys::Oid>) -> Result<()> {
+fn disable_isolation(tab: Option<pg_sys::Oid>, drop_index: Option<bool>) -> Result<()> {
+    let Some(drop_index) = drop_index else {
+        return Err(error::report(
+            PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
+            "drop_index must not be NULL",
+        ));
+    };
     let root = owned(tab)?;
     lock_exclusively(root.oid);
-    let mut isolated = Vec::new();
+    let mut family = Vec::new();
     for oid in table::family(root.oid)? {
         owned(Some(oid))?;
         lock_exclusively(oid);
         let table = owned(Some(oid))?;
-        let state = policy::State::of(&table)?;
+        let state = State::of(&table)?;
+        state.before(&table)?;
+        family.push((table, state));
+    }
+    if family.iter().all(|(_, state)| !state.isolated()) {
+        notice!("table {} is not isolated", root.name);
+        return Ok(());
+    }
+    // A partition that was created later has copies of its parent's defaults, but no record.
+    let defaults: Vec<Kind> = family
+        .first()
+        .iter()
+        .flat_map(|(_, state)| &state.found)
+        .filter(|found| found.record.is_some_and(|record| record.default_added))
+        .map(|found| found.kind)
+        .collect();
+    for (table, state) in &family {
         if state.isolated() {
-            isolated.push((table, state));
+            policy::remove(table, state)?;
+        } else {
+            for kind in &defaults {
+                default::remove(table, *kind)?;
+            }
+        }
+        if drop_index {
+            index::drop_created(table)?;
         }
     }
-    if isolated.is_empty() {
-        notice!("table {} is not isolated", root.name);
-    }
-    for (table, state) in &isolated {
-        policy::remove(table, state)?;
-    }
-    Ok(())
+    warn::disabled(&root)
 }
 
 fn owned(tab: Option<pg_sys::Oid>) -> Result<Table> {
@@ -93,20 +214,50 @@ fn owned(tab: Option<pg_sys::Oid>) -> Result<Table> {
     Ok(table)
 }
 
-fn column_name(column: Option<&CStr>) -> Result<String> {
+fn column_name(kind: Kind, column: Option<&CStr>) -> Result<String> {
     match column.map(encoding::to_utf8) {
         Some(name) if !name.is_empty() => Ok(name),
         _ => Err(error::report(
             PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-            "the tenant column must be named",
+            match kind {
+                Kind::Parent => "the foreign key column must be named".to_owned(),
+                _ => format!("the {} column must be named", kind.noun()),
+            },
         )),
     }
+}
+
+/// Runs statements that change the table.
+fn run(statements: &[String]) -> Result<()> {
+    let statements = statements
+        .iter()
+        .map(|statement| encoding::from_utf8(statement).ok_or_else(unnameable))
+        .collect::<Result<Vec<_>>>()?;
+    Spi::connect_mut(|client| {
+        for statement in &statements {
+            client.update(statement, None, &[])?;
+        }
+        Ok(())
+    })
+    .map_err(spi)
+}
+
+fn unnameable() -> ErrorReport {
+    error::report(
+        PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER,
+        "a name has a character that the database's encoding does not have",
+    )
+}
+
+/// A name that a query gave as UTF-8.
+fn utf8(name: Option<Vec<u8>>) -> String {
+    String::from_utf8_lossy(&name.unwrap_or_default()).into_owned()
 }
 
 /// A failure of the server's own query interface, which has no better report.
 fn spi(failure: pgrx::spi::SpiError) -> ErrorReport {
     error::report(
         PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-        format!("tenant isolation could not query the catalog: {failure}"),
+        format!("isolation could not query the catalog: {failure}"),
     )
 }

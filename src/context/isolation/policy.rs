@@ -1,96 +1,110 @@
 //! The policies of an isolated table.
 //!
-//! `ward_tenant_isolation` is restrictive: every row a command sees or writes must pass it,
-//! whatever other policies the table has or gets. A table without any permissive policy shows no
-//! rows at all, so one that has none gets `ward_tenant_access`, with the same condition;
-//! PostgreSQL evaluates the equal conditions once.
+//! `ward_tenant_isolation`, `ward_user_isolation` and `ward_parent_isolation` are restrictive: every
+//! row a command sees or writes must pass each of them, whatever other policies the table has or
+//! gets. A table without any permissive policy shows no rows at all, so one that has none gets
+//! `ward_access`, with the condition of one of them; PostgreSQL evaluates equal conditions once.
 
-use super::spi;
-use super::table::{Table, TenantColumn};
+use super::default;
+use super::kind::Kind;
+use super::record::Record;
+use super::rule::Rule;
+use super::table::Table;
+use super::{run, spi};
 use crate::error::{self, Result};
-use crate::pg::encoding;
 use pgrx::prelude::*;
 use pgrx::spi::quote_literal;
 
-const ISOLATION: &str = "ward_tenant_isolation";
-const ACCESS: &str = "ward_tenant_access";
+const ACCESS: &str = "ward_access";
 
-/// Whether row level security was in force before, as the policy's comment records it.
-#[derive(Clone, Copy)]
-struct Before {
-    enabled: bool,
-    forced: bool,
-}
-
-impl Before {
-    fn comment(self) -> String {
-        format!(
-            "Tenant isolation by pg_ward. Row level security before: {}, {}.",
-            if self.enabled { "enabled" } else { "disabled" },
-            if self.forced { "forced" } else { "not forced" }
-        )
-    }
-
-    fn parse(comment: &str) -> Option<Self> {
-        [false, true]
-            .into_iter()
-            .flat_map(|enabled| [false, true].map(|forced| Before { enabled, forced }))
-            .find(|before| before.comment() == comment)
-    }
+/// An isolation policy that is there.
+pub struct Found {
+    /// Its kind.
+    pub kind: Kind,
+    /// The columns of the table it refers to.
+    pub columns: Vec<i16>,
+    /// The other tables it refers to.
+    pub parents: Vec<pg_sys::Oid>,
+    /// What its comment records. None when somebody changed the comment.
+    pub record: Option<Record>,
 }
 
 /// How far a table is isolated already.
 pub struct State {
-    comment: Option<String>,
-    columns: Vec<i16>,
-    isolated: bool,
+    /// Its isolation policies.
+    pub found: Vec<Found>,
     has_access: bool,
     needs_access: bool,
 }
 
 impl State {
-    /// Reads the state of a locked table.
+    /// Reads the state of a table.
     pub fn of(table: &Table) -> Result<Self> {
+        let mut state = State {
+            found: Vec::new(),
+            has_access: false,
+            needs_access: true,
+        };
         Spi::connect_mut(|client| {
-            let row = client
-                .update(
-                    "SELECT p.oid IS NOT NULL,
-                            pg_catalog.obj_description(p.oid, 'pg_policy'),
-                            EXISTS (SELECT FROM pg_catalog.pg_policy a
-                                    WHERE a.polrelid = $1 AND a.polname = $3),
-                            EXISTS (SELECT FROM pg_catalog.pg_policy o
-                                    WHERE o.polrelid = $1 AND o.polpermissive
-                                      AND o.polname NOT IN ($2, $3)),
-                            ARRAY(SELECT DISTINCT d.refobjsubid::smallint FROM pg_catalog.pg_depend d
-                                  WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
-                                    AND d.objid = p.oid AND d.refobjid = $1 AND d.refobjsubid > 0)
-                     FROM (SELECT) one LEFT JOIN pg_catalog.pg_policy p
-                          ON p.polrelid = $1 AND p.polname = $2",
-                    None,
-                    &[table.oid.into(), ISOLATION.into(), ACCESS.into()],
-                )?
-                .first();
-            let has_access = row.get(3)?.unwrap_or(false);
-            let others = row.get(4)?.unwrap_or(false);
-            Ok(State {
-                comment: row.get(2)?,
-                columns: row.get(5)?.unwrap_or_default(),
-                isolated: row.get(1)?.unwrap_or(false),
-                has_access,
-                needs_access: has_access || !others,
-            })
+            let rows = client.update(
+                "SELECT p.polname::text, p.polpermissive,
+                        pg_catalog.obj_description(p.oid, 'pg_policy'),
+                        ARRAY(SELECT DISTINCT d.refobjsubid::smallint FROM pg_catalog.pg_depend d
+                              WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+                                AND d.objid = p.oid AND d.refobjid = $1 AND d.refobjsubid > 0
+                                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass),
+                        ARRAY(SELECT DISTINCT d.refobjid FROM pg_catalog.pg_depend d
+                              WHERE d.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+                                AND d.objid = p.oid AND d.refobjid <> $1
+                                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass)
+                 FROM pg_catalog.pg_policy p WHERE p.polrelid = $1",
+                None,
+                &[table.oid.into()],
+            )?;
+            for row in rows {
+                let name: String = row.get(1)?.unwrap_or_default();
+                let permissive = row.get(2)?.unwrap_or(false);
+                match Kind::of_policy(&name) {
+                    Some(kind) => state.found.push(Found {
+                        kind,
+                        columns: row.get(4)?.unwrap_or_default(),
+                        parents: row.get(5)?.unwrap_or_default(),
+                        record: row
+                            .get::<String>(3)?
+                            .and_then(|comment| Record::parse(kind, &comment)),
+                    }),
+                    None if name == ACCESS => state.has_access = true,
+                    None if permissive => state.needs_access = false,
+                    None => {}
+                }
+            }
+            Ok(())
         })
-        .map_err(spi)
+        .map_err(spi)?;
+        state.needs_access |= state.has_access;
+        state
+            .found
+            .sort_by_key(|found| Kind::ALL.iter().position(|kind| *kind == found.kind));
+        Ok(state)
     }
 
-    /// Whether the isolation policy is there.
+    /// Whether the table is isolated in any way.
     pub fn isolated(&self) -> bool {
-        self.isolated
+        !self.found.is_empty()
+    }
+
+    /// The isolation of this kind.
+    pub fn of_kind(&self, kind: Kind) -> Option<&Found> {
+        self.found.iter().find(|found| found.kind == kind)
     }
 
     /// Changing the column is for the owner to do in two steps, knowingly.
-    pub fn refuse_other_column(&self, table: &Table, column: &TenantColumn) -> Result<()> {
-        if self.columns.iter().all(|number| *number == column.number) {
+    pub fn refuse_other_columns(&self, table: &Table, rule: &Rule) -> Result<()> {
+        let Some(found) = self.of_kind(rule.kind) else {
+            return Ok(());
+        };
+        let numbers = rule.numbers();
+        if found.columns.iter().all(|number| numbers.contains(number)) {
             return Ok(());
         }
         Err(error::report_hint(
@@ -100,40 +114,59 @@ impl State {
         ))
     }
 
-    fn before(&self, table: &Table) -> Result<Before> {
-        if !self.isolated {
-            return Ok(Before {
-                enabled: table.security_enabled,
-                forced: table.security_forced,
-            });
+    /// What the table had before its first isolation.
+    pub fn before(&self, table: &Table) -> Result<Record> {
+        let mut before = Record {
+            enabled: table.security_enabled,
+            forced: table.security_forced,
+            default_added: false,
+        };
+        for found in &self.found {
+            before = found
+                .record
+                .ok_or_else(|| unrecorded(table, found.kind.policy(), found.kind))?;
         }
-        self.comment
-            .as_deref()
-            .and_then(Before::parse)
-            .ok_or_else(|| {
-                error::report_hint(
-                    PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-                    format!(
-                        "the comment of policy {ISOLATION} on table {} no longer tells what the table had before",
-                        table.name
-                    ),
-                    format!(
-                        "If row level security was off, first run: COMMENT ON POLICY {ISOLATION} ON {} IS {};",
-                        table.name,
-                        quote_literal(Before { enabled: false, forced: false }.comment())
-                    ),
-                )
-            })
+        Ok(before)
     }
 }
 
+fn unrecorded(table: &Table, policy: &str, kind: Kind) -> pgrx::pg_sys::panic::ErrorReport {
+    let assumed = Record {
+        enabled: false,
+        forced: false,
+        default_added: false,
+    };
+    error::report_hint(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        format!(
+            "the comment of policy {policy} on table {} no longer tells what the table had before",
+            table.name
+        ),
+        format!(
+            "If row level security was off, first run: COMMENT ON POLICY {policy} ON {} IS {};",
+            table.name,
+            quote_literal(assumed.comment(kind))
+        ),
+    )
+}
+
 /// Creates the policies, or creates them anew, so that calling it again repairs what was changed.
-pub fn create(table: &Table, column: &TenantColumn, state: &State) -> Result<()> {
-    let comment = quote_literal(state.before(table)?.comment());
-    let name = &table.name;
-    let condition = format!("{} = {}", column.name, column.accessor);
-    let mut statements = drop_policies(name, state);
+pub fn create(table: &Table, rule: &Rule, state: &State, default_added: bool) -> Result<()> {
+    let record = Record {
+        default_added,
+        ..state.before(table)?
+    };
+    let (name, policy) = (&table.name, rule.kind.policy());
+    let condition = rule.condition(table)?;
+    let mut statements = Vec::new();
+    if state.of_kind(rule.kind).is_some() {
+        statements.push(format!("DROP POLICY {policy} ON {name}"));
+    }
+    if state.has_access {
+        statements.push(format!("DROP POLICY {ACCESS} ON {name}"));
+    }
     if state.needs_access {
+        let condition = access_condition(table, rule, state)?;
         statements.push(format!(
             "CREATE POLICY {ACCESS} ON {name} AS PERMISSIVE FOR ALL TO PUBLIC \
              USING ({condition}) WITH CHECK ({condition})"
@@ -141,53 +174,52 @@ pub fn create(table: &Table, column: &TenantColumn, state: &State) -> Result<()>
     }
     statements.extend([
         format!(
-            "CREATE POLICY {ISOLATION} ON {name} AS RESTRICTIVE FOR ALL TO PUBLIC \
+            "CREATE POLICY {policy} ON {name} AS RESTRICTIVE FOR ALL TO PUBLIC \
              USING ({condition}) WITH CHECK ({condition})"
         ),
-        format!("COMMENT ON POLICY {ISOLATION} ON {name} IS {comment}"),
+        format!(
+            "COMMENT ON POLICY {policy} ON {name} IS {}",
+            quote_literal(record.comment(rule.kind))
+        ),
         format!("ALTER TABLE ONLY {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY"),
     ]);
     run(&statements)
 }
 
+/// The condition of the first of the table's kinds, so that the order of the calls does not matter.
+fn access_condition(table: &Table, rule: &Rule, state: &State) -> Result<String> {
+    for kind in Kind::ALL {
+        if kind == rule.kind {
+            break;
+        }
+        if let Some(found) = state.of_kind(kind) {
+            return Rule::existing(table, found)?.condition(table);
+        }
+    }
+    rule.condition(table)
+}
+
 /// Removes the policies and restores what the table had before.
 pub fn remove(table: &Table, state: &State) -> Result<()> {
     let before = state.before(table)?;
+    for found in &state.found {
+        if found.record.is_some_and(|record| record.default_added) {
+            default::remove(table, found.kind)?;
+        }
+    }
     let enable = if before.enabled { "ENABLE" } else { "DISABLE" };
     let force = if before.forced { "FORCE" } else { "NO FORCE" };
-    let mut statements = drop_policies(&table.name, state);
+    let name = &table.name;
+    let mut statements: Vec<String> = state
+        .found
+        .iter()
+        .map(|found| format!("DROP POLICY {} ON {name}", found.kind.policy()))
+        .collect();
+    if state.has_access {
+        statements.push(format!("DROP POLICY {ACCESS} ON {name}"));
+    }
     statements.push(format!(
-        "ALTER TABLE ONLY {} {enable} ROW LEVEL SECURITY, {force} ROW LEVEL SECURITY",
-        table.name
+        "ALTER TABLE ONLY {name} {enable} ROW LEVEL SECURITY, {force} ROW LEVEL SECURITY"
     ));
     run(&statements)
-}
-
-fn drop_policies(table: &str, state: &State) -> Vec<String> {
-    [(ACCESS, state.has_access), (ISOLATION, state.isolated)]
-        .into_iter()
-        .filter(|(_, exists)| *exists)
-        .map(|(policy, _)| format!("DROP POLICY {policy} ON {table}"))
-        .collect()
-}
-
-fn run(statements: &[String]) -> Result<()> {
-    let statements = statements
-        .iter()
-        .map(|statement| encoding::from_utf8(statement).ok_or_else(unnameable))
-        .collect::<Result<Vec<_>>>()?;
-    Spi::connect_mut(|client| {
-        for statement in &statements {
-            client.update(statement, None, &[])?;
-        }
-        Ok(())
-    })
-    .map_err(spi)
-}
-
-fn unnameable() -> pgrx::pg_sys::panic::ErrorReport {
-    error::report(
-        PgSqlErrorCode::ERRCODE_UNTRANSLATABLE_CHARACTER,
-        "a name has a character that the database's encoding does not have",
-    )
 }

@@ -1,8 +1,8 @@
 //! Which tables can be isolated, and by which column.
 
-use super::spi;
+use super::kind::Kind;
+use super::{spi, utf8};
 use crate::error::{self, Result};
-use crate::pg::context::base_type;
 use pgrx::prelude::*;
 use pgrx::spi::quote_identifier;
 
@@ -16,6 +16,8 @@ pub struct Table {
     pub owned: bool,
     /// Whether it is a partition of another table.
     pub is_partition: bool,
+    /// Whether it is a partitioned table.
+    pub is_partitioned: bool,
     /// Whether row level security is enabled.
     pub security_enabled: bool,
     /// Whether row level security binds the owner too.
@@ -25,14 +27,15 @@ pub struct Table {
     persistence: String,
 }
 
-/// The column that names the tenant, and what it is compared with.
-pub struct TenantColumn {
+/// A column of a table.
+pub struct Column {
     /// Its number in this table: partitions may order their columns differently.
     pub number: i16,
     /// Its quoted name.
     pub name: String,
-    /// The accessor of the column's type.
-    pub accessor: &'static str,
+    /// Its type.
+    pub type_oid: pg_sys::Oid,
+    type_name: String,
 }
 
 impl Table {
@@ -59,11 +62,13 @@ impl Table {
                 return Ok(None);
             }
             let row = rows.first();
+            let kind: String = row.get(3)?.unwrap_or_default();
             Ok(Some(Table {
                 oid,
                 schema: utf8(row.get(1)?),
                 name: utf8(row.get(2)?),
-                kind: row.get(3)?.unwrap_or_default(),
+                is_partitioned: kind == "p",
+                kind,
                 persistence: row.get(4)?.unwrap_or_default(),
                 owned: row.get(5)?.unwrap_or_default(),
                 is_partition: row.get(6)?.unwrap_or_default(),
@@ -101,101 +106,81 @@ impl Table {
         ))
     }
 
-    /// Finds the tenant column and the accessor to compare it with.
-    pub fn tenant_column(&self, name: &str) -> Result<TenantColumn> {
-        let found = Spi::connect_mut(|client| {
+    /// Finds a column that a function was given the name of.
+    pub fn column(&self, kind: Kind, name: &str) -> Result<Column> {
+        self.find_column(Some(name), 0)?.ok_or_else(|| {
+            let purpose = match kind {
+                Kind::Parent => "refers to the parent".to_owned(),
+                _ => format!("holds the {}", kind.noun()),
+            };
+            error::report_hint(
+                PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
+                format!(
+                    "table {} has no column {}",
+                    self.name,
+                    quote_identifier(name)
+                ),
+                format!("Name the column that {purpose} as the second argument."),
+            )
+        })
+    }
+
+    /// The column of a number.
+    pub fn column_number(&self, number: i16) -> Result<Option<Column>> {
+        self.find_column(None, number)
+    }
+
+    fn find_column(&self, name: Option<&str>, number: i16) -> Result<Option<Column>> {
+        Spi::connect_mut(|client| {
             let rows = client.update(
-                "SELECT a.attnum, a.atttypid,
+                "SELECT a.attnum, a.atttypid, pg_catalog.convert_to(pg_catalog.quote_ident(a.attname), 'UTF8'),
                         pg_catalog.convert_to(pg_catalog.format_type(a.atttypid, a.atttypmod), 'UTF8')
                  FROM pg_catalog.pg_attribute a
-                 WHERE a.attrelid = $1 AND a.attname = pg_catalog.convert_from($2, 'UTF8') AND a.attnum > 0 AND NOT a.attisdropped",
+                 WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped
+                   AND CASE WHEN $2 IS NULL THEN a.attnum = $3
+                            ELSE a.attname = pg_catalog.convert_from($2, 'UTF8') END",
                 None,
-                &[self.oid.into(), name.as_bytes().into()],
+                &[
+                    self.oid.into(),
+                    name.map(str::as_bytes).into(),
+                    number.into(),
+                ],
             )?;
             if rows.is_empty() {
                 return Ok(None);
             }
             let row = rows.first();
-            Ok(row
-                .get::<i16>(1)?
-                .zip(row.get::<pg_sys::Oid>(2)?)
-                .zip(row.get::<Vec<u8>>(3)?.map(|name| utf8(Some(name)))))
-        });
-        let quoted = quote_identifier(name);
-        let Some(((number, type_oid), type_name)) = found.map_err(spi)? else {
-            return Err(error::report_hint(
-                PgSqlErrorCode::ERRCODE_UNDEFINED_COLUMN,
-                format!("table {} has no column {quoted}", self.name),
-                "Name the column that holds the tenant as the second argument.",
-            ));
-        };
-        let accessor = match base_type(type_oid) {
-            pg_sys::UUIDOID => "ward.get_current_tenant_id()",
-            pg_sys::TEXTOID | pg_sys::VARCHAROID => "ward.get_tenant_context()",
-            pg_sys::INT2OID | pg_sys::INT4OID | pg_sys::INT8OID => {
-                "ward.get_current_tenant_number()"
-            }
-            _ => {
-                return Err(error::report_hint(
-                    PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
-                    format!(
-                        "column {quoted} of table {} is of type {type_name}",
-                        self.name
-                    ),
-                    "The tenant column must be of type uuid, text, character varying, smallint, \
+            let found = row.get::<i16>(1)?.zip(row.get::<pg_sys::Oid>(2)?);
+            Ok(match found {
+                None => None,
+                Some((number, type_oid)) => Some(Column {
+                    number,
+                    name: utf8(row.get(3)?),
+                    type_oid,
+                    type_name: utf8(row.get(4)?),
+                }),
+            })
+        })
+        .map_err(spi)
+    }
+
+    /// What a column is compared with.
+    pub fn accessor(&self, kind: Kind, column: &Column) -> Result<&'static str> {
+        kind.accessor(column.type_oid).ok_or_else(|| {
+            error::report_hint(
+                PgSqlErrorCode::ERRCODE_DATATYPE_MISMATCH,
+                format!(
+                    "column {} of table {} is of type {}",
+                    column.name, self.name, column.type_name
+                ),
+                format!(
+                    "The {} column must be of type uuid, text, character varying, smallint, \
                      integer or bigint.",
-                ));
-            }
-        };
-        Ok(TenantColumn {
-            number,
-            name: quoted,
-            accessor,
+                    kind.noun()
+                ),
+            )
         })
     }
-
-    /// Warns when no index leads with the tenant column: every query will then read the rows of
-    /// all tenants.
-    pub fn advise_index(&self, column: &TenantColumn) -> Result<()> {
-        let indexed = Spi::connect_mut(|client| {
-            client
-                .update(
-                    "SELECT EXISTS (SELECT FROM pg_catalog.pg_index i
-                     WHERE i.indrelid = $1 AND i.indkey[0] = $2 AND i.indisvalid AND i.indpred IS NULL)",
-                    None,
-                    &[self.oid.into(), column.number.into()],
-                )?
-                .first()
-                .get_one::<bool>()
-        });
-        if indexed.map_err(spi)? == Some(true) {
-            return Ok(());
-        }
-        // A partitioned table's index cannot be built concurrently.
-        let concurrently = if self.kind == "p" {
-            ""
-        } else {
-            " CONCURRENTLY"
-        };
-        error::report_hint(
-            PgSqlErrorCode::ERRCODE_WARNING,
-            format!(
-                "no index of table {} begins with column {}",
-                self.name, column.name
-            ),
-            format!(
-                "CREATE INDEX{concurrently} ON {} ({});",
-                self.name, column.name
-            ),
-        )
-        .report(PgLogLevel::WARNING);
-        Ok(())
-    }
-}
-
-/// A name that the query gave as UTF-8.
-fn utf8(name: Option<Vec<u8>>) -> String {
-    String::from_utf8_lossy(&name.unwrap_or_default()).into_owned()
 }
 
 /// The table, then everything that inherits from it, partitions included: each can be queried

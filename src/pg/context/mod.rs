@@ -7,10 +7,11 @@ mod refusal;
 mod relation;
 mod setting;
 mod transaction;
+pub mod trial;
 
 pub use mode::{read_only, statement_start_micros, token_mode};
 pub use refusal::hide_statement;
-pub use relation::{base_type, lock_exclusively};
+pub use relation::{CREATED, NewIndex, base_type, lock_exclusively};
 pub use setting::{clear, store};
 
 /// Registers the setting and the hooks. Called once, by the postmaster.

@@ -318,5 +318,5 @@ SELECT p.proname, pg_get_function_identity_arguments(p.oid) AS arguments, p.prov
        obj_description(p.oid, 'pg_proc') IS NOT NULL AS commented
 FROM pg_proc p
 WHERE p.pronamespace = 'ward'::regnamespace
-  AND p.proname ~ '(_context|get_current_.*|_isolation)$'
+  AND p.proname ~ '(_context|get_current_.*)$'
 ORDER BY 1, 2;

@@ -142,7 +142,7 @@ ROLLBACK;
 SET ROLE isolation_owner;
 
 -- Calling it again repairs what was changed, and keeps what was before.
-DROP POLICY ward_tenant_access ON isolation.by_uuid;
+DROP POLICY ward_access ON isolation.by_uuid;
 ALTER POLICY ward_tenant_isolation ON isolation.had_policy USING (true);
 ALTER TABLE isolation.had_policy NO FORCE ROW LEVEL SECURITY;
 SELECT ward.enable_tenant_isolation('isolation.by_uuid');
