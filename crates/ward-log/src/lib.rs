@@ -9,6 +9,8 @@ mod chain;
 mod checkpoint;
 mod cosign;
 mod error;
+mod export;
+mod export_verify;
 mod hash;
 mod image;
 mod leaf;
@@ -24,6 +26,8 @@ pub use chain::TransactionChain;
 pub use checkpoint::{Checkpoint, CheckpointError, vkey};
 pub use cosign::{WitnessKey, cosigned_at};
 pub use error::FormatError;
+pub use export::{EXPORT_VERSION, ExportError, ExportHeader, ExportWriter, MAX_EXPORT_LINE};
+pub use export_verify::{ExportSummary, ExportVerifier};
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use image::{Image, ImageWriter, MAX_IMAGE_LEN, Value, Values, image_commitment};
 pub use leaf::{
