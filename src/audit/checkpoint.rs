@@ -25,7 +25,7 @@ pub fn init() {
 
 /// Origin of the log of this database: the configured name, else one made of the cluster's
 /// identifier, then the incarnation.
-fn origin(identity: &store::Identity) -> Result<String> {
+pub(super) fn origin(identity: &store::Identity) -> Result<String> {
     let configured = LOG_ORIGIN.get().and_then(|name| name.into_string().ok());
     let name = match configured.filter(|name| !name.is_empty()) {
         Some(name) if name.contains(char::is_whitespace) || name.contains('+') => {
@@ -47,17 +47,27 @@ fn origin(identity: &store::Identity) -> Result<String> {
 /// The head of the sealed log as a signed checkpoint (C2SP tlog-checkpoint).
 #[pg_extern(parallel_unsafe)]
 fn audit_checkpoint() -> Result<String> {
-    let (identity, block) = owner::run(|| (store::identity(), store::last_block()));
-    let (Some(identity), Some(block)) = (identity, block) else {
-        return Err(error::report_hint(
+    let (identity, block) = owner::run(last)?;
+    sign(&identity, &block)
+}
+
+/// The current incarnation and the last block.
+pub(super) fn last() -> Result<(store::Identity, store::Block)> {
+    match (store::identity(), store::last_block()) {
+        (Some(identity), Some(block)) => Ok((identity, block)),
+        _ => Err(error::report_hint(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "there is no sealed audit log to sign",
             "Audit a table with ward.enable_audit(), then call ward.seal_audit_trail().",
-        ));
-    };
+        )),
+    }
+}
+
+/// The tree head after `block` as a signed note.
+pub(super) fn sign(identity: &store::Identity, block: &store::Block) -> Result<String> {
     let key = keys::internal_key(Purpose::CheckpointSigning)?;
     let checkpoint = Checkpoint {
-        origin: origin(&identity)?,
+        origin: origin(identity)?,
         size: block.tree_size,
         root: block.root,
     };

@@ -8,10 +8,12 @@ mod checkpoint;
 pub mod enable;
 pub mod entries;
 pub mod event;
+mod export;
 mod image;
 pub mod jsonb;
 mod lag;
 mod progress;
+mod proof;
 mod salt;
 mod seal;
 mod store;
@@ -43,6 +45,19 @@ pgrx::extension_sql_file!(
         verify::audit_violations,
         checkpoint::audit_checkpoint,
         checkpoint::audit_public_key
+    ]
+);
+
+pgrx::extension_sql_file!(
+    "../../sql/audit_proofs.sql",
+    name = "ward_audit_proofs",
+    requires = [
+        "ward_audit_views",
+        proof::audit_inclusion_proof,
+        proof::audit_consistency_proof,
+        proof::audit_proof,
+        proof::audit_witness_request,
+        export::export_audit_trail
     ]
 );
 
