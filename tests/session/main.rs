@@ -8,6 +8,7 @@ mod audit_capture;
 mod audit_concurrency;
 mod audit_crash;
 mod audit_history;
+mod audit_proofs;
 mod audit_statements;
 mod audit_types;
 mod audit_worker;
@@ -27,6 +28,7 @@ mod posture_server;
 mod posture_state;
 mod readme;
 mod roles;
+mod ward_verify;
 
 use ward_tests::postgres::Client;
 use ward_tests::run;

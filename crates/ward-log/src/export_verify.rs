@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::export::{ExportError, ExportHeader, ExportLine, ExportParser};
+use crate::export::{ExportError, ExportHeader};
+use crate::export_read::{ExportLine, ExportParser};
 use crate::hash::{Hash, empty_root};
 use crate::verify::{BlockInfo, LogSource, Options, Summary, Verifier, Violation, ViolationType};
 

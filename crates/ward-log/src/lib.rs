@@ -10,6 +10,7 @@ mod checkpoint;
 mod cosign;
 mod error;
 mod export;
+mod export_read;
 mod export_verify;
 mod hash;
 mod image;

@@ -92,7 +92,10 @@ fn each_line(
         let count = (&mut reader)
             .take(MAX_EXPORT_LINE as u64 + 2)
             .read_until(b'\n', &mut line)
-            .map_err(|error| Failure::File(name.to_owned(), error))?;
+            .map_err(|error| match error.downcast::<postgres::Error>() {
+                Ok(error) => Failure::Server(error),
+                Err(error) => Failure::File(name.to_owned(), error),
+            })?;
         if count == 0 {
             progress.finish_and_clear();
             return Ok(());
