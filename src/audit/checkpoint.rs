@@ -1,13 +1,12 @@
 //! Checkpoints: the tree head as a signed note.
 
-use super::store;
+use super::{signer, store};
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
 use crate::pg::owner;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
 use std::ffi::CString;
-use ward_log::Checkpoint;
 
 static LOG_ORIGIN: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
@@ -48,7 +47,7 @@ pub(super) fn origin(identity: &store::Identity) -> Result<String> {
 #[pg_extern(parallel_unsafe)]
 fn audit_checkpoint() -> Result<String> {
     let (identity, block) = owner::run(last)?;
-    sign(&identity, &block)
+    signer::sign(&identity, &block)
 }
 
 /// The current incarnation and the last block.
@@ -61,22 +60,6 @@ pub(super) fn last() -> Result<(store::Identity, store::Block)> {
             "Audit a table with ward.enable_audit(), then call ward.seal_audit_trail().",
         )),
     }
-}
-
-/// The tree head after `block` as a signed note.
-pub(super) fn sign(identity: &store::Identity, block: &store::Block) -> Result<String> {
-    let key = keys::internal_key(Purpose::CheckpointSigning)?;
-    let checkpoint = Checkpoint {
-        origin: origin(identity)?,
-        size: block.tree_size,
-        root: block.root,
-    };
-    checkpoint.sign(key.material.expose()).map_err(|problem| {
-        error::report(
-            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-            format!("signing failed: {problem}"),
-        )
-    })
 }
 
 /// The public key of checkpoints, in note-key form: what a verifier needs.

@@ -5,6 +5,7 @@ pub mod capture;
 mod catalog;
 mod check;
 mod checkpoint;
+mod command;
 pub mod enable;
 pub mod entries;
 pub mod event;
@@ -14,8 +15,10 @@ pub mod jsonb;
 mod lag;
 mod progress;
 mod proof;
+mod publish;
 mod salt;
 mod seal;
+mod signer;
 mod store;
 pub mod trail;
 mod verify;
@@ -68,4 +71,6 @@ pub fn init() {
     capture::init();
     worker::init();
     checkpoint::init();
+    signer::init();
+    publish::init();
 }

@@ -1,7 +1,7 @@
 //! Proofs in SQL: that a leaf is in the log, and that the log has only grown.
 
 use super::store::{self, Block};
-use super::{checkpoint, entries};
+use super::{checkpoint, entries, signer};
 use crate::error::{self, Result};
 use crate::pg::{owner, segment};
 use pgrx::prelude::*;
@@ -66,7 +66,7 @@ fn audit_proof(
             extra: Some(extra),
             index,
             proof,
-            checkpoint: checkpoint::sign(&identity, &block)?,
+            checkpoint: signer::sign(&identity, &block)?,
         };
         Ok(proof.to_text())
     })
@@ -82,7 +82,7 @@ fn audit_witness_request(old_size: default!(Option<i64>, 0)) -> Result<String> {
         let request = AddCheckpoint {
             old_size,
             proof: consistency_proof(old_size, block.tree_size, store::tile).map_err(refused)?,
-            checkpoint: checkpoint::sign(&identity, &block)?,
+            checkpoint: signer::sign(&identity, &block)?,
         };
         Ok(request.to_text())
     })

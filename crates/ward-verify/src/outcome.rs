@@ -112,13 +112,13 @@ pub struct Outcome {
     pub verified_at: String,
     /// The first entry that was verified.
     pub first_entry: u64,
-    /// How many entries the log has; changes of rows and all else.
+    /// How many entries the log has: changes, events and all else.
     pub size: u64,
     /// The root over all entries, in base64.
     pub root: String,
     /// How many entries were read.
     pub entries: u64,
-    /// How many of them are changes of rows.
+    /// How many of them are changes of rows or events.
     pub changes: u64,
     /// How many blocks.
     pub blocks: u64,
@@ -149,7 +149,7 @@ impl fmt::Display for Outcome {
         let changes = self.changes;
         writeln!(
             f,
-            "  verified     entries {} to {end}, {changes} of them changes of rows, in {} blocks",
+            "  verified     entries {} to {end}, {changes} of them changes or events, in {} blocks",
             self.first_entry, self.blocks
         )?;
         let writers = if self.writers_checked {

@@ -68,7 +68,7 @@ fn summary(outcome: &Outcome) -> Markup {
             tr { th { "Log" } td { (shown(&outcome.origin)) } }
             tr { th { "Exported" } td { (outcome.exported_at) " (as the export says)" } }
             tr { th { "Verified" } td { (outcome.verified_at) } }
-            tr { th { "Entries" } td { (outcome.first_entry) " to " (last) ", of which " (outcome.changes) " are changes of rows" } }
+            tr { th { "Entries" } td { (outcome.first_entry) " to " (last) ", of which " (outcome.changes) " are changes or events" } }
             tr { th { "Blocks" } td { (outcome.blocks) } }
             tr { th { "Root" } td { code { (outcome.root) } } }
             tr { th { "Writers" } td {
