@@ -9,6 +9,7 @@ mod audit_concurrency;
 mod audit_crash;
 mod audit_history;
 mod audit_proofs;
+mod audit_publish;
 mod audit_statements;
 mod audit_types;
 mod audit_worker;

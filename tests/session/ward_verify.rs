@@ -9,20 +9,27 @@ use std::process::{Command, Stdio};
 use ward_tests::postgres::Client;
 use ward_tests::{Cluster, DATABASE, number, refused, run, seal_and_verify, text, wait_until};
 
-/// What an auditor has.
-struct Auditor {
-    directory: tempfile::TempDir,
-    key: String,
+/// The verifier.
+pub fn program() -> PathBuf {
+    env::var_os("WARD_VERIFY")
+        .expect("WARD_VERIFY names no ward-verify: run the session tests with `make test`")
+        .into()
 }
 
-struct Said {
-    code: i32,
-    outcome: serde_json::Value,
-    error: String,
+/// What an auditor has.
+pub struct Auditor {
+    directory: tempfile::TempDir,
+    pub key: String,
+}
+
+pub struct Said {
+    pub code: i32,
+    pub outcome: serde_json::Value,
+    pub error: String,
 }
 
 impl Auditor {
-    fn new(client: &mut Client) -> Self {
+    pub fn new(client: &mut Client) -> Self {
         Self {
             directory: tempfile::TempDir::with_prefix("auditor-").unwrap(),
             key: text(client, "SELECT ward.audit_public_key()").unwrap(),
@@ -39,14 +46,12 @@ impl Auditor {
         self.path(name).display().to_string()
     }
 
-    fn run(&self, args: &[&str]) -> Said {
+    pub fn run(&self, args: &[&str]) -> Said {
         self.run_with(args, Path::new("/dev/null"))
     }
 
     fn run_with(&self, args: &[&str], input: &Path) -> Said {
-        let program = env::var_os("WARD_VERIFY")
-            .expect("WARD_VERIFY names no ward-verify: run the session tests with `make test`");
-        let output = Command::new(program)
+        let output = Command::new(program())
             .args(args)
             .current_dir(self.directory.path())
             .stdin(fs::File::open(input).unwrap())
@@ -61,7 +66,7 @@ impl Auditor {
     }
 
     /// Verifies an export against a checkpoint.
-    fn check(&self, export: &str, checkpoint: &str) -> Said {
+    pub fn check(&self, export: &str, checkpoint: &str) -> Said {
         self.run(&[
             "check",
             export,
@@ -75,7 +80,7 @@ impl Auditor {
 }
 
 /// Exports as the manual says: with psql.
-fn export(cluster: &Cluster, auditor: &Auditor, from: i64) -> String {
+pub fn export(cluster: &Cluster, auditor: &Auditor, from: i64) -> String {
     let file = auditor.path("trail.ward");
     let status = cluster
         .client_program("psql", DATABASE)
