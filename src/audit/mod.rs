@@ -24,6 +24,7 @@ pub mod trail;
 mod verify;
 
 pub use lag::{lag, sealed_size};
+pub use publish::publication;
 pub mod worker;
 
 pgrx::extension_sql_file!(

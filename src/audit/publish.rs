@@ -67,6 +67,45 @@ fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
         .filter(|value| !value.is_empty())
 }
 
+/// How publication stands.
+pub struct Publication {
+    /// Whether checkpoints go anywhere outside the database.
+    pub leaves: bool,
+    /// Leaves that the last published checkpoint covers.
+    pub published: u64,
+    /// Leaves that the last cosigned one covers.
+    pub cosigned: u64,
+    /// Why nothing is signed.
+    pub problem: Option<String>,
+}
+
+/// How publication stands; None before the first block.
+pub fn publication() -> Option<Publication> {
+    let (identity, block) = (store::identity()?, store::last_block()?);
+    let mut state = Publication {
+        leaves: text(&FILE).is_some() || text(&COMMAND).is_some(),
+        published: 0,
+        cosigned: 0,
+        problem: None,
+    };
+    if let Err(report) = signer::problem(&identity, &block) {
+        state.problem = Some(report.message().to_owned());
+        return Some(state);
+    }
+    if let Ok(origin) = checkpoint::origin(&identity) {
+        query::read(
+            c"SELECT coalesce(max(tree_size), 0), coalesce(max(tree_size) FILTER (WHERE cosigned_by <> '{}'), 0) \
+              FROM ward.audit_checkpoints WHERE origin = pg_catalog.convert_from($1, 'UTF8')",
+            &[query::Arg::Bytes(origin.as_bytes())],
+            |row| {
+                state.published = row.int8(1) as u64;
+                state.cosigned = row.int8(2) as u64;
+            },
+        );
+    }
+    Some(state)
+}
+
 /// What a worker remembers of its publications.
 pub struct Publisher {
     /// The log may have a head that is not published.

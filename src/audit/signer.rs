@@ -65,6 +65,22 @@ pub fn sign(identity: &Identity, block: &Block) -> Result<String> {
     Ok(note)
 }
 
+/// The error that signing the head after `block` would end with, if any. Signs and remembers nothing.
+pub fn problem(identity: &Identity, block: &Block) -> Result<()> {
+    let checkpoint = Checkpoint {
+        origin: origin(identity)?,
+        size: block.tree_size,
+        root: block.root,
+    };
+    match Memory::open(identity)? {
+        Some(memory) => match memory.last(&checkpoint.origin)? {
+            Some(last) if !owner::run(|| agree(&last, &checkpoint)) => Err(refused(&last)),
+            _ => Ok(()),
+        },
+        None => Ok(()),
+    }
+}
+
 /// Whether the log as it is now has both heads. A session may sign a head that is older than the last one.
 fn agree(last: &Checkpoint, new: &Checkpoint) -> bool {
     let (old, new) = if last.size <= new.size {

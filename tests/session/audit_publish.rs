@@ -9,6 +9,7 @@ use ward_tests::postgres::Client;
 use ward_tests::{Cluster, Options, number, refused, run, seal_and_verify, text, wait_until};
 
 const PUBLISHED: &str = "SELECT count(*) FROM ward.audit_checkpoints";
+const STATE: &str = "SELECT state FROM ward.status() WHERE part = 'checkpoints'";
 const SEALED: &str = "SELECT max(tree_size) FROM ward.audit_blocks";
 
 /// A directory that the server can write.
@@ -172,6 +173,8 @@ fn cosigned(cluster: &Cluster, client: &mut Client, auditor: &Auditor, file: &st
             .log()
             .contains("ward.checkpoint_command failed: it ended with exit status: 3")
     });
+    let state = text(client, STATE).unwrap();
+    assert!(state.contains(" leaves published, "), "{state}");
     let cosigned = "SELECT count(*) FROM ward.audit_checkpoints WHERE cosigned_by <> '{}'";
     assert_eq!(number(client, cosigned), 2);
     configure(cluster, client, "ward.checkpoint_command", "");
@@ -236,4 +239,6 @@ fn rewritten(cluster: &Cluster, client: &mut Client) {
             .contains("pg_ward publishes no checkpoint: the log contradicts")
     });
     assert_eq!(number(client, PUBLISHED), before);
+    let state = text(client, STATE).unwrap();
+    assert!(state.contains("contradicts"), "{state}");
 }
