@@ -118,16 +118,30 @@ fn seal_lag() -> Result<Row> {
 }
 
 fn checkpoints() -> Result<Row> {
-    let head = owner::run(|| -> Result<Option<u64>> { Ok(audit::sealed_size()) })?;
-    Ok(match head {
-        None => row("checkpoints", "nothing is sealed yet".to_owned(), None),
-        Some(size) => row(
-            "checkpoints",
-            format!(
+    let state = |size: u64| -> Result<Row> {
+        let Some(state) = audit::publication() else {
+            return Ok(row("checkpoints", "nothing is sealed yet".to_owned(), None));
+        };
+        if let Some(problem) = state.problem {
+            let advice = "The server signs nothing until this is mended: see docs/errors.md.";
+            return Ok(row("checkpoints", problem, Some(advice)));
+        }
+        if !state.leaves {
+            let text = format!(
                 "{size} leaves can be signed with ward.audit_checkpoint(); publishing is up to you"
-            ),
-            None,
-        ),
+            );
+            return Ok(row("checkpoints", text, None));
+        }
+        let cosigned = match state.cosigned {
+            0 => String::new(),
+            leaves => format!(", {leaves} cosigned"),
+        };
+        let text = format!("{} of {size} leaves published{cosigned}", state.published);
+        Ok(row("checkpoints", text, None))
+    };
+    owner::run(|| match audit::sealed_size() {
+        None => Ok(row("checkpoints", "nothing is sealed yet".to_owned(), None)),
+        Some(size) => state(size),
     })
 }
 

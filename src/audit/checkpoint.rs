@@ -1,13 +1,12 @@
 //! Checkpoints: the tree head as a signed note.
 
-use super::store;
+use super::{signer, store};
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
 use crate::pg::owner;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
 use std::ffi::CString;
-use ward_log::Checkpoint;
 
 static LOG_ORIGIN: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
@@ -25,7 +24,7 @@ pub fn init() {
 
 /// Origin of the log of this database: the configured name, else one made of the cluster's
 /// identifier, then the incarnation.
-fn origin(identity: &store::Identity) -> Result<String> {
+pub(super) fn origin(identity: &store::Identity) -> Result<String> {
     let configured = LOG_ORIGIN.get().and_then(|name| name.into_string().ok());
     let name = match configured.filter(|name| !name.is_empty()) {
         Some(name) if name.contains(char::is_whitespace) || name.contains('+') => {
@@ -47,26 +46,20 @@ fn origin(identity: &store::Identity) -> Result<String> {
 /// The head of the sealed log as a signed checkpoint (C2SP tlog-checkpoint).
 #[pg_extern(parallel_unsafe)]
 fn audit_checkpoint() -> Result<String> {
-    let (identity, block) = owner::run(|| (store::identity(), store::last_block()));
-    let (Some(identity), Some(block)) = (identity, block) else {
-        return Err(error::report_hint(
+    let (identity, block) = owner::run(last)?;
+    signer::sign(&identity, &block)
+}
+
+/// The current incarnation and the last block.
+pub(super) fn last() -> Result<(store::Identity, store::Block)> {
+    match (store::identity(), store::last_block()) {
+        (Some(identity), Some(block)) => Ok((identity, block)),
+        _ => Err(error::report_hint(
             PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             "there is no sealed audit log to sign",
             "Audit a table with ward.enable_audit(), then call ward.seal_audit_trail().",
-        ));
-    };
-    let key = keys::internal_key(Purpose::CheckpointSigning)?;
-    let checkpoint = Checkpoint {
-        origin: origin(&identity)?,
-        size: block.tree_size,
-        root: block.root,
-    };
-    checkpoint.sign(key.material.expose()).map_err(|problem| {
-        error::report(
-            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
-            format!("signing failed: {problem}"),
-        )
-    })
+        )),
+    }
 }
 
 /// The public key of checkpoints, in note-key form: what a verifier needs.

@@ -11,6 +11,12 @@ use pgrx::prelude::*;
 /// The function can be called by everybody because a view runs its functions as the caller; the
 /// right that counts is SELECT on the view.
 pub fn entries(rows: &mut Rows) -> Result<()> {
+    check_reader()?;
+    trail::read(rows)
+}
+
+/// Refuses whoever may not read the trail.
+pub fn check_reader() -> Result<()> {
     let view = owner::table(c"audit_trail").ok_or_else(|| {
         error::report(
             PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
@@ -24,5 +30,5 @@ pub fn entries(rows: &mut Rows) -> Result<()> {
             "The right to read the trail is GRANT SELECT ON ward.audit_trail.",
         ));
     }
-    trail::read(rows)
+    Ok(())
 }

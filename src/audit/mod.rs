@@ -5,20 +5,26 @@ pub mod capture;
 mod catalog;
 mod check;
 mod checkpoint;
+mod command;
 pub mod enable;
 pub mod entries;
 pub mod event;
+mod export;
 mod image;
 pub mod jsonb;
 mod lag;
 mod progress;
+mod proof;
+mod publish;
 mod salt;
 mod seal;
+mod signer;
 mod store;
 pub mod trail;
 mod verify;
 
 pub use lag::{lag, sealed_size};
+pub use publish::publication;
 pub mod worker;
 
 pgrx::extension_sql_file!(
@@ -46,6 +52,19 @@ pgrx::extension_sql_file!(
     ]
 );
 
+pgrx::extension_sql_file!(
+    "../../sql/audit_proofs.sql",
+    name = "ward_audit_proofs",
+    requires = [
+        "ward_audit_views",
+        proof::audit_inclusion_proof,
+        proof::audit_consistency_proof,
+        proof::audit_proof,
+        proof::audit_witness_request,
+        export::export_audit_trail
+    ]
+);
+
 /// Registers callbacks and shared memory.
 pub fn init() {
     crate::pg::journal::init();
@@ -53,4 +72,6 @@ pub fn init() {
     capture::init();
     worker::init();
     checkpoint::init();
+    signer::init();
+    publish::init();
 }

@@ -77,7 +77,7 @@ struct Checked {
 
 /// The stored tiles and blocks, read ahead.
 #[derive(Default)]
-struct Stored {
+pub(super) struct Stored {
     leaf_tiles: HashMap<u64, Option<Vec<Hash>>>,
     blocks: HashMap<u64, BlockInfo>,
     blocks_from: Option<u64>,

@@ -5,6 +5,7 @@
 //! from before a crash). A worker leaves after a round without work, so that DROP DATABASE and
 //! CREATE DATABASE … TEMPLATE do not have to wait for it.
 
+use super::publish::Publisher;
 use super::seal::{self, Round, Sealer};
 use super::store;
 use crate::error::{self, Result};
@@ -293,6 +294,7 @@ pub fn sealer(database: pg_sys::Oid) {
         return;
     };
     let mut state = None;
+    let mut publisher = Publisher::new();
     loop {
         slot.dirty.store(false, Ordering::Release);
         let asked = slot.begin();
@@ -305,10 +307,17 @@ pub fn sealer(database: pg_sys::Oid) {
         if let (Some(sealer), Round::Sealed) = (&mut state, &round) {
             rotate(sealer, slot, block_xid).unwrap_or_else(|report| error::raise(report));
         }
-        slot.pending
-            .store(state.as_ref().is_some_and(Sealer::waits), Ordering::Release);
+        let waits = state.as_ref().is_some_and(Sealer::waits);
+        slot.pending.store(waits, Ordering::Release);
         slot.not_before(interval().max(PENDING));
         slot.succeeded(asked);
+        // who waits for the seal need not wait for this
+        if let Some(wait) = publish(&mut publisher, &round) {
+            slot.pending.store(true, Ordering::Release);
+            if !waits && interval() <= LINGER {
+                slot.not_before(wait.max(PENDING));
+            }
+        }
         worker::report_idle();
         let asked_again = || slot.requested.load(Ordering::Acquire) > asked;
         if !asked_again() {
@@ -326,6 +335,18 @@ pub fn sealer(database: pg_sys::Oid) {
             settings::reload();
         }
     }
+}
+
+/// Publishes the head of the log if it is time; else how long that takes.
+fn publish(publisher: &mut Publisher, round: &Round) -> Option<Duration> {
+    let sealed = match round {
+        Round::NoLog => return None,
+        Round::Empty => false,
+        Round::Sealed => true,
+    };
+    publisher
+        .round(sealed)
+        .unwrap_or_else(|report| error::raise(report))
 }
 
 /// One round in its own transaction; also the id of that transaction. None when the log was made

@@ -8,7 +8,14 @@ use std::ffi::{CStr, c_int};
 /// latest snapshot, so that neither the caller's rights, path nor isolation level matter. Everything
 /// is restored when `work` returns or raises.
 pub fn run<R>(work: impl FnOnce() -> R) -> R {
-    let _scope = Scope::enter();
+    let _scope = Scope::enter(true);
+    work()
+}
+
+/// As [`run`], with the snapshot of the running statement: for a function that is called again and again for its
+/// rows, and must read them all as of one moment.
+pub fn run_in_statement<R>(work: impl FnOnce() -> R) -> R {
+    let _scope = Scope::enter(false);
     work()
 }
 
@@ -16,10 +23,11 @@ struct Scope {
     user: pg_sys::Oid,
     security: c_int,
     nest: c_int,
+    own_snapshot: bool,
 }
 
 impl Scope {
-    fn enter() -> Scope {
+    fn enter(own_snapshot: bool) -> Scope {
         // SAFETY: inside a transaction; what is saved here is restored in `drop`.
         unsafe {
             let mut user = pg_sys::InvalidOid;
@@ -40,6 +48,7 @@ impl Scope {
                 user,
                 security,
                 nest,
+                own_snapshot,
             };
             pg_sys::set_config_option(
                 c"search_path".as_ptr(),
@@ -51,7 +60,9 @@ impl Scope {
                 0,
                 false,
             );
-            pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            if own_snapshot {
+                pg_sys::PushActiveSnapshot(pg_sys::GetLatestSnapshot());
+            }
             scope
         }
     }
@@ -64,7 +75,9 @@ impl Drop for Scope {
         // but is put back so that nothing in between runs as the owner.
         unsafe {
             if !std::thread::panicking() {
-                pg_sys::PopActiveSnapshot();
+                if self.own_snapshot {
+                    pg_sys::PopActiveSnapshot();
+                }
                 pg_sys::AtEOXact_GUC(true, self.nest);
             }
             pg_sys::SetUserIdAndSecContext(self.user, self.security);

@@ -58,6 +58,14 @@ pub fn my_database() -> pg_sys::Oid {
     unsafe { pg_sys::MyDatabaseId }
 }
 
+/// The cluster's data directory.
+pub fn data_directory() -> std::path::PathBuf {
+    use std::os::unix::ffi::OsStrExt;
+    // SAFETY: set once by the postmaster, a C string.
+    let name = unsafe { std::ffi::CStr::from_ptr(pg_sys::DataDir) };
+    std::ffi::OsStr::from_bytes(name.to_bytes()).into()
+}
+
 /// Now, in microseconds since 1970-01-01 UTC.
 pub fn now_micros() -> i64 {
     // SAFETY: reads the clock.

@@ -137,7 +137,18 @@ pub struct Stored<'a> {
 }
 
 /// Reads a segment in physical order with the active snapshot; stops when `visit` returns false.
-pub fn scan(oid: pg_sys::Oid, mut visit: impl FnMut(&Stored) -> bool) {
+pub fn scan(oid: pg_sys::Oid, visit: impl FnMut(&Stored) -> bool) {
+    scan_from(oid, (0, 0), visit);
+}
+
+/// Keeps a segment from being dropped until the transaction ends.
+pub fn hold(oid: pg_sys::Oid) {
+    // SAFETY: the lock manager takes any OID and releases the lock with the transaction.
+    unsafe { pg_sys::LockRelationOid(oid, pg_sys::AccessShareLock as i32) }
+}
+
+/// As [`scan`], from the row at place `from` (block, offset) on.
+pub fn scan_from(oid: pg_sys::Oid, from: (u32, u16), mut visit: impl FnMut(&Stored) -> bool) {
     let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
         | pg_sys::ScanOptions::SO_ALLOW_STRAT
         | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
@@ -153,6 +164,12 @@ pub fn scan(oid: pg_sys::Oid, mut visit: impl FnMut(&Stored) -> bool) {
             ptr::null_mut(),
             flags,
         );
+        if from.0 > 0 {
+            let blocks =
+                pg_sys::RelationGetNumberOfBlocksInFork(relation, pg_sys::ForkNumber::MAIN_FORKNUM);
+            // without a limit a scan goes on with the first block after the last
+            pg_sys::heap_setscanlimits(scan, from.0.min(blocks), blocks.saturating_sub(from.0));
+        }
         let mut count = 0u32;
         loop {
             let tuple = pg_sys::heap_getnext(scan, pg_sys::ScanDirection::ForwardScanDirection);
@@ -164,6 +181,9 @@ pub fn scan(oid: pg_sys::Oid, mut visit: impl FnMut(&Stored) -> bool) {
                 pgrx::check_for_interrupts!();
             }
             let place = pgrx::itemptr::item_pointer_get_both((*tuple).t_self);
+            if place < from {
+                continue;
+            }
             let [id, leaf, image] = heap::deform(tuple, (*relation).rd_att);
             let entry_id = id.map_or(-1, |d| d.value() as i64);
             let go_on = match (leaf, image) {

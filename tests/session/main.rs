@@ -8,6 +8,8 @@ mod audit_capture;
 mod audit_concurrency;
 mod audit_crash;
 mod audit_history;
+mod audit_proofs;
+mod audit_publish;
 mod audit_statements;
 mod audit_types;
 mod audit_worker;
@@ -30,6 +32,7 @@ mod posture_server;
 mod posture_state;
 mod readme;
 mod roles;
+mod ward_verify;
 
 use ward_tests::postgres::Client;
 use ward_tests::run;

@@ -1,18 +1,12 @@
 //! Checkpoints: a signed statement of the log's size and root, as C2SP tlog-checkpoint and signed-note say.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
-use sha2::{Digest, Sha256};
+use ed25519_dalek::{Signer, SigningKey};
 use thiserror::Error;
 
 use crate::hash::Hash;
-
-/// The signature type byte of Ed25519 (C2SP signed-note).
-const ED25519: u8 = 0x01;
-/// How many signature lines a note may carry: ours and cosignatures.
-const MAX_SIGNATURES: usize = 100;
-/// The longest note that is read.
-const MAX_NOTE_LEN: usize = 64 * 1024;
+use crate::note::{KeyKind, SignedNote, VerifierKey, check_name, key_id, key_text};
+use crate::tlog::number;
 
 /// Why a checkpoint or key is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -40,6 +34,16 @@ pub enum CheckpointError {
     /// The signature is wrong.
     #[error("the checkpoint's signature is wrong")]
     BadSignature,
+    /// A witness's key where the log's is needed, or the other way round.
+    #[error(
+        "the key is of the wrong kind: a log signs checkpoints (type 01), a witness cosigns them (type 04)"
+    )]
+    WrongKeyKind,
+    /// The text is not the private key of a witness.
+    #[error(
+        "the signing key must read PRIVATE+KEY+<name>+<8 hexadecimal digits>+<base64 of type 04 and seed>"
+    )]
+    BadSigningKey,
 }
 
 /// The size and root of a log.
@@ -58,13 +62,9 @@ impl Checkpoint {
     pub fn sign(&self, seed: &[u8; 32]) -> Result<String, CheckpointError> {
         check_name(&self.origin)?;
         let key = SigningKey::from_bytes(seed);
-        let text = format!(
-            "{}\n{}\n{}\n",
-            self.origin,
-            self.size,
-            STANDARD.encode(self.root)
-        );
-        let mut signature = key_hash(&self.origin, key.verifying_key().as_bytes()).to_vec();
+        let text = self.text();
+        let id = key_id(&self.origin, KeyKind::Log, key.verifying_key().as_bytes());
+        let mut signature = id.to_vec();
         signature.extend_from_slice(&key.sign(text.as_bytes()).to_bytes());
         Ok(format!(
             "{text}\n\u{2014} {} {}\n",
@@ -73,12 +73,36 @@ impl Checkpoint {
         ))
     }
 
+    /// The note's text: origin, size and root, a line each.
+    pub fn text(&self) -> String {
+        format!(
+            "{}\n{}\n{}\n",
+            self.origin,
+            self.size,
+            STANDARD.encode(self.root)
+        )
+    }
+
     /// Reads a signed checkpoint. It must carry this key's signature; signatures of other keys are left alone.
     pub fn verify(note: &str, vkey: &str) -> Result<Self, CheckpointError> {
-        let key = VerifierKey::parse(vkey)?;
-        let text = key.verify(note)?;
-        let checkpoint = Self::parse_text(text)?;
-        if checkpoint.origin != key.name {
+        Self::open(&SignedNote::parse(note)?, &VerifierKey::parse(vkey)?)
+    }
+
+    /// The checkpoint in a note that this key of a log has signed.
+    pub fn open(note: &SignedNote<'_>, key: &VerifierKey) -> Result<Self, CheckpointError> {
+        if key.kind() != KeyKind::Log {
+            return Err(CheckpointError::WrongKeyKind);
+        }
+        let mut signed = false;
+        for signature in note.claimed(key) {
+            key.verify(note.text().as_bytes(), signature)?;
+            signed = true;
+        }
+        if !signed {
+            return Err(CheckpointError::NotSigned);
+        }
+        let checkpoint = Self::parse_text(note.text())?;
+        if checkpoint.origin != key.name() {
             return Err(CheckpointError::OtherOrigin);
         }
         Ok(checkpoint)
@@ -92,13 +116,9 @@ impl Checkpoint {
         else {
             return Err(bad);
         };
-        let decimal = size.bytes().all(|byte| byte.is_ascii_digit());
-        if !decimal || (size.len() > 1 && size.starts_with('0')) {
-            return Err(bad);
-        }
         Ok(Self {
             origin: origin.to_owned(),
-            size: size.parse().map_err(|_| bad)?,
+            size: number(size).map_err(|_| bad)?,
             root: STANDARD
                 .decode(root)
                 .ok()
@@ -112,97 +132,6 @@ impl Checkpoint {
 pub fn vkey(origin: &str, seed: &[u8; 32]) -> Result<String, CheckpointError> {
     check_name(origin)?;
     let key = SigningKey::from_bytes(seed).verifying_key();
-    let hash = u32::from_be_bytes(key_hash(origin, key.as_bytes()));
-    let mut typed = vec![ED25519];
-    typed.extend_from_slice(key.as_bytes());
-    Ok(format!("{origin}+{hash:08x}+{}", STANDARD.encode(typed)))
-}
-
-/// A parsed verifier key.
-struct VerifierKey<'a> {
-    name: &'a str,
-    hash: [u8; 4],
-    key: VerifyingKey,
-}
-
-impl<'a> VerifierKey<'a> {
-    fn parse(text: &'a str) -> Result<Self, CheckpointError> {
-        let bad = CheckpointError::BadVerifierKey;
-        // base64 may hold a '+', names may not
-        let mut parts = text.splitn(3, '+');
-        let (Some(name), Some(hash), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
-            return Err(bad);
-        };
-        check_name(name)?;
-        let typed = STANDARD.decode(key).map_err(|_| bad)?;
-        let Some((&ED25519, key)) = typed.split_first() else {
-            return Err(bad);
-        };
-        let key: [u8; 32] = key.try_into().map_err(|_| bad)?;
-        let expected = key_hash(name, &key);
-        if hash != format!("{:08x}", u32::from_be_bytes(expected)) {
-            return Err(bad);
-        }
-        Ok(Self {
-            name,
-            hash: expected,
-            key: VerifyingKey::from_bytes(&key).map_err(|_| bad)?,
-        })
-    }
-
-    /// The note's text, when this key has signed it.
-    fn verify<'n>(&self, note: &'n str) -> Result<&'n str, CheckpointError> {
-        let bad = CheckpointError::NotANote;
-        if note.len() > MAX_NOTE_LEN || note.chars().any(|c| c < ' ' && c != '\n') {
-            return Err(bad);
-        }
-        let split = note.rfind("\n\n").ok_or(bad)?;
-        let (text, signatures) = (&note[..split + 1], &note[split + 2..]);
-        let lines = signatures.strip_suffix('\n').ok_or(bad)?.split('\n');
-        let mut signed = false;
-        for (count, line) in lines.enumerate() {
-            let (name, blob) = line
-                .strip_prefix("\u{2014} ")
-                .and_then(|rest| rest.split_once(' '))
-                .filter(|_| count < MAX_SIGNATURES)
-                .ok_or(bad)?;
-            let blob = STANDARD.decode(blob).map_err(|_| bad)?;
-            let (hash, signature) = blob.split_first_chunk::<4>().ok_or(bad)?;
-            if name != self.name || *hash != self.hash {
-                continue;
-            }
-            let signature =
-                Signature::from_slice(signature).map_err(|_| CheckpointError::BadSignature)?;
-            self.key
-                .verify_strict(text.as_bytes(), &signature)
-                .map_err(|_| CheckpointError::BadSignature)?;
-            signed = true;
-        }
-        if signed {
-            Ok(text)
-        } else {
-            Err(CheckpointError::NotSigned)
-        }
-    }
-}
-
-/// `SHA-256(name || "\n" || 0x01 || key)[..4]` (C2SP signed-note).
-fn key_hash(name: &str, key: &[u8; 32]) -> [u8; 4] {
-    let digest = Sha256::new()
-        .chain_update(name)
-        .chain_update([b'\n', ED25519])
-        .chain_update(key)
-        .finalize();
-    [digest[0], digest[1], digest[2], digest[3]]
-}
-
-fn check_name(name: &str) -> Result<(), CheckpointError> {
-    if name.is_empty()
-        || name
-            .chars()
-            .any(|c| c == '+' || c.is_whitespace() || c.is_control())
-    {
-        return Err(CheckpointError::BadOrigin);
-    }
-    Ok(())
+    let id = key_id(origin, KeyKind::Log, key.as_bytes());
+    Ok(key_text(origin, id, KeyKind::Log, key.as_bytes()))
 }

@@ -7,18 +7,28 @@
 
 mod chain;
 mod checkpoint;
+mod cosign;
 mod error;
+mod export;
+mod export_read;
+mod export_verify;
 mod hash;
 mod image;
 mod leaf;
+mod note;
+mod proof;
 mod record;
+mod tlog;
 mod tree;
 pub mod verify;
 mod wire;
 
 pub use chain::TransactionChain;
 pub use checkpoint::{Checkpoint, CheckpointError, vkey};
+pub use cosign::{WitnessKey, cosigned_at};
 pub use error::FormatError;
+pub use export::{EXPORT_VERSION, ExportError, ExportHeader, ExportWriter, MAX_EXPORT_LINE};
+pub use export_verify::{ExportSummary, ExportVerifier};
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use image::{Image, ImageWriter, MAX_IMAGE_LEN, Value, Values, image_commitment};
 pub use leaf::{
@@ -27,6 +37,11 @@ pub use leaf::{
     MAX_RECORD_ID_LEN, MAX_TEXT_LEN, Operation, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf,
     Snapshot, TrailerLeaf, ViolationKind, ViolationLeaf, record_id_text,
 };
+pub use note::{KeyKind, SignedNote, VerifierKey};
+pub use proof::{
+    ProofError, consistency_proof, inclusion_proof, verify_consistency, verify_inclusion,
+};
 pub use record::{Record, RecordSpan, RecordWriter, Records, push_record};
+pub use tlog::{AddCheckpoint, TlogError, TlogProof};
 pub use tree::{TILE_WIDTH, Tile, Tree, TreeError};
 pub use verify::{BlockInfo, LogSource, Options, Summary, Verifier, Violation, ViolationType};

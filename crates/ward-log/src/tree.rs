@@ -235,7 +235,7 @@ fn peaks(edge: &[Vec<Hash>]) -> Vec<Hash> {
 }
 
 /// The root over a power of two of subtree roots.
-fn perfect_root(hashes: &[Hash]) -> Hash {
+pub(crate) fn perfect_root(hashes: &[Hash]) -> Hash {
     let mut level = hashes.to_vec();
     while level.len() > 1 {
         level = level

@@ -1,0 +1,209 @@
+//! Verification of an export, with the verifier that the database uses too.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::export::{ExportError, ExportHeader};
+use crate::export_read::{ExportLine, ExportParser};
+use crate::hash::{Hash, empty_root};
+use crate::verify::{BlockInfo, LogSource, Options, Summary, Verifier, Violation, ViolationType};
+
+/// How many tiles an export may put ahead of the leaves they speak of. An honest one needs two; one with leaves
+/// missing as many as belong to those.
+const MAX_TILES: usize = 0x4_0000;
+/// How many block rows likewise.
+const MAX_BLOCKS: usize = 0x10_0000;
+
+/// What was found out about an export.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportSummary {
+    /// What the export says about itself.
+    pub header: ExportHeader,
+    /// What was verified.
+    pub verified: Summary,
+    /// Sizes of checkpoints that lie before the first exported leaf, so that they could not be compared.
+    pub uncompared: Vec<u64>,
+}
+
+/// Takes an export line by line and verifies it as it comes.
+pub struct ExportVerifier<'a> {
+    parser: ExportParser,
+    held: Rc<RefCell<Held>>,
+    header: Option<ExportHeader>,
+    incarnations: Vec<[u8; 16]>,
+    shapes: Vec<Hash>,
+    /// What the verifier is made of, until the first leaf.
+    waiting: Option<(Options, &'a mut dyn FnMut(Violation))>,
+    verifier: Option<Verifier<'a, Source>>,
+    uncompared: Vec<u64>,
+    group: u64,
+}
+
+impl<'a> ExportVerifier<'a> {
+    /// A verifier of an export from its first line on.
+    pub fn new(options: Options, report: &'a mut dyn FnMut(Violation)) -> Self {
+        Self {
+            parser: ExportParser::default(),
+            held: Rc::default(),
+            header: None,
+            incarnations: Vec::new(),
+            shapes: Vec::new(),
+            waiting: Some((options, report)),
+            verifier: None,
+            uncompared: Vec::new(),
+            group: 0,
+        }
+    }
+
+    /// Takes the next line, without its line end, and hands the leaves in it to `visit`, too: index, leaf, image.
+    pub fn line(
+        &mut self,
+        line: &[u8],
+        visit: &mut dyn FnMut(u64, &[u8], Option<&[u8]>),
+    ) -> Result<(), ExportError> {
+        match self.parser.line(line)? {
+            ExportLine::Version => {}
+            ExportLine::Log(header) => self.header = Some(header),
+            ExportLine::Incarnation(incarnation) => self.incarnations.push(incarnation),
+            ExportLine::Shapes(shapes) => self.shapes.extend(shapes),
+            ExportLine::Block(row) => self.held.borrow_mut().add_block(row),
+            ExportLine::Tile(tile) => {
+                let mut held = self.held.borrow_mut();
+                held.tiles.insert((tile.level, tile.index), tile.hashes);
+            }
+            ExportLine::Leaves => self.leaves(visit)?,
+            ExportLine::End => self.begin()?,
+        }
+        if self.held.borrow().is_too_much() {
+            return Err(ExportError::Unbounded);
+        }
+        Ok(())
+    }
+
+    /// What the export says about itself, once that line was read.
+    pub fn header(&self) -> Option<&ExportHeader> {
+        self.header.as_ref()
+    }
+
+    /// Ends the verification.
+    pub fn finish(self) -> Result<ExportSummary, ExportError> {
+        let (true, Some(header), Some(verifier)) =
+            (self.parser.ended(), self.header, self.verifier)
+        else {
+            return Err(ExportError::Incomplete);
+        };
+        Ok(ExportSummary {
+            verified: verifier.finish(header.size),
+            header,
+            uncompared: self.uncompared,
+        })
+    }
+
+    fn leaves(
+        &mut self,
+        visit: &mut dyn FnMut(u64, &[u8], Option<&[u8]>),
+    ) -> Result<(), ExportError> {
+        self.begin()?;
+        let size = self.header.as_ref().map_or(0, |header| header.size);
+        while let Some((index, leaf, image)) = self.parser.record()? {
+            if let Some(verifier) = &mut self.verifier {
+                verifier.leaf(index, leaf, image);
+            }
+            visit(index, leaf, image);
+            if index < size && index >> 8 != self.group {
+                self.group = index >> 8;
+                self.held.borrow_mut().forget_below(self.group << 8);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the verifier. What it needs to begin stands before the first leaf.
+    fn begin(&mut self) -> Result<(), ExportError> {
+        let (Some((mut options, report)), Some(header)) = (self.waiting.take(), &self.header)
+        else {
+            return Ok(());
+        };
+        let first = header.first_leaf;
+        let before = header.first_block.checked_sub(1);
+        let row = before.and_then(|before| self.held.borrow().blocks.get(&before).cloned());
+        if row.as_ref().map_or(0, |row| row.tree_size) != first {
+            return Err(ExportError::BadStart);
+        }
+        let root = row.map(|row| row.root);
+        options.heads.retain(|(size, head)| match root {
+            _ if *size == 0 && *head == empty_root() => false,
+            Some(root) if *size == first => {
+                if *head != root {
+                    report(Violation {
+                        kind: ViolationType::CheckpointMismatch,
+                        block: before,
+                        entry: None,
+                        detail: format!("the root at size {size} is not the checkpoint's"),
+                    });
+                }
+                false
+            }
+            _ if before.is_some() && *size <= first => {
+                self.uncompared.push(*size);
+                false
+            }
+            _ => true,
+        });
+        let source = Source(Rc::clone(&self.held));
+        let mut verifier = Verifier::new(source, options, report);
+        verifier.start_at(
+            header.first_block,
+            self.shapes.drain(..),
+            std::mem::take(&mut self.incarnations),
+        );
+        self.verifier = Some(verifier);
+        Ok(())
+    }
+}
+
+/// Tiles and block rows that were read and may still be asked for.
+#[derive(Default)]
+struct Held {
+    tiles: BTreeMap<(u8, u64), Vec<Hash>>,
+    blocks: BTreeMap<u64, BlockInfo>,
+    /// The last block asked for.
+    asked: u64,
+}
+
+impl Held {
+    fn add_block(&mut self, row: BlockInfo) {
+        // the verifier looks one block back and one ahead
+        self.blocks = self.blocks.split_off(&self.asked.saturating_sub(2));
+        self.blocks.insert(row.block_no, row);
+    }
+
+    /// Forgets the tiles that end well before a leaf.
+    fn forget_below(&mut self, leaf: u64) {
+        let bound = leaf.saturating_sub(256);
+        self.tiles.retain(|(level, index), _| {
+            let shift = 8 * (u32::from(*level) + 1);
+            let end = (u128::from(*index) + 1) << shift;
+            end > u128::from(bound)
+        });
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.tiles.len() > MAX_TILES || self.blocks.len() > MAX_BLOCKS
+    }
+}
+
+struct Source(Rc<RefCell<Held>>);
+
+impl LogSource for Source {
+    fn tile(&mut self, level: u8, index: u64) -> Option<Vec<Hash>> {
+        self.0.borrow().tiles.get(&(level, index)).cloned()
+    }
+
+    fn block(&mut self, block_no: u64) -> Option<BlockInfo> {
+        let mut held = self.0.borrow_mut();
+        held.asked = block_no;
+        held.blocks.get(&block_no).cloned()
+    }
+}

@@ -1,0 +1,143 @@
+//! Where a trail is read from: a file, standard input or a server.
+
+use crate::args::Source;
+use crate::failure::Failure;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use postgres::config::{Host, SslMode};
+use postgres::{Config, NoTls};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::path::Path;
+use ward_log::MAX_EXPORT_LINE;
+
+/// The longest note, proof or key file that is read.
+const MAX_TEXT: u64 = 0x4000_0000;
+const BUFFER: usize = 0x10_0000;
+
+/// A file of text.
+pub fn text(file: &Path) -> Result<String, Failure> {
+    let failed = |error| Failure::File(file.display().to_string(), error);
+    let mut text = String::new();
+    let reader = File::open(file).map_err(failed)?;
+    reader
+        .take(MAX_TEXT)
+        .read_to_string(&mut text)
+        .map_err(failed)?;
+    Ok(text)
+}
+
+/// A file that ends with a signed note. psql adds an empty line to what it prints.
+pub fn note(file: &Path) -> Result<String, Failure> {
+    text(file).map(|text| trimmed(&text))
+}
+
+/// A text with one line end at its end.
+pub fn trimmed(text: &str) -> String {
+    format!("{}\n", text.trim_end_matches('\n'))
+}
+
+/// Calls `take` with every line of the trail, without line ends; shows progress where a person looks.
+pub fn lines(
+    source: &Source,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let name = name(source);
+    let failed = |error| Failure::File(name.clone(), error);
+    match (&source.server, &source.export) {
+        (Some(server), _) => {
+            let mut client = connect(server)?;
+            let mut transaction = client.build_transaction().read_only(true).start()?;
+            let rows = transaction.copy_out("COPY (SELECT ward.export_audit_trail()) TO STDOUT")?;
+            each_line(&name, BufReader::with_capacity(BUFFER, rows), None, take)
+        }
+        (None, Some(file)) if file.as_os_str() == "-" => each_line(
+            &name,
+            BufReader::with_capacity(BUFFER, io::stdin()),
+            None,
+            take,
+        ),
+        (None, Some(file)) => {
+            let len = fs::metadata(file).map_err(failed)?.len();
+            let reader = File::open(file).map_err(failed)?;
+            each_line(
+                &name,
+                BufReader::with_capacity(BUFFER, reader),
+                Some(len),
+                take,
+            )
+        }
+        (None, None) => Err(Failure::Input("no export is given".into())),
+    }
+}
+
+/// What messages call the source; a connection string may hold a password.
+pub fn name(source: &Source) -> String {
+    match (&source.server, &source.export) {
+        (None, Some(file)) if file.as_os_str() != "-" => file.display().to_string(),
+        (None, Some(_)) => "standard input".into(),
+        _ => "the server".into(),
+    }
+}
+
+fn each_line(
+    name: &str,
+    mut reader: impl BufRead,
+    len: Option<u64>,
+    take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let progress = progress(len);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let count = (&mut reader)
+            .take(MAX_EXPORT_LINE as u64 + 2)
+            .read_until(b'\n', &mut line)
+            .map_err(|error| match error.downcast::<postgres::Error>() {
+                Ok(error) => Failure::Server(error),
+                Err(error) => Failure::File(name.to_owned(), error),
+            })?;
+        if count == 0 {
+            progress.finish_and_clear();
+            return Ok(());
+        }
+        progress.inc(count as u64);
+        // a line without its end is one that was cut, or is too long: the parser refuses it
+        take(line.strip_suffix(b"\n").unwrap_or(&line))?;
+    }
+}
+
+fn progress(len: Option<u64>) -> ProgressBar {
+    if !io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let (bar, template) = match len {
+        Some(len) => (
+            ProgressBar::new(len),
+            "verifying [{bar:40}] {bytes}/{total_bytes}, {eta} left",
+        ),
+        None => (
+            ProgressBar::new_spinner(),
+            "{spinner} verifying: {bytes}, {bytes_per_sec}",
+        ),
+    };
+    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(4));
+    ProgressStyle::with_template(template).map_or(bar.clone(), |style| bar.with_style(style))
+}
+
+/// Connects without encryption, so only where nobody can listen or where that was asked for.
+fn connect(server: &str) -> Result<postgres::Client, Failure> {
+    let config: Config = server.parse()?;
+    let local = |host: &Host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => ["localhost", "127.0.0.1", "::1"].contains(&name.as_str()),
+    };
+    if config.get_ssl_mode() != SslMode::Disable && !config.get_hosts().iter().all(local) {
+        return Err(Failure::Input(
+            "connections to other machines are not encrypted by this program: pipe the export of psql into it \
+             (psql \"...\" -Xc \"COPY (SELECT ward.export_audit_trail()) TO STDOUT\" | ward-verify check - ...), \
+             or say sslmode=disable where the network is safe"
+                .into(),
+        ));
+    }
+    Ok(config.connect(NoTls)?)
+}

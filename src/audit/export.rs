@@ -1,0 +1,203 @@
+//! The export: the sealed log as lines of text, read as of one moment and with little memory however large it is.
+
+use super::proof::natural;
+use super::store::{self, SEGMENT_BITS};
+use super::verify::Stored;
+use super::{checkpoint, entries};
+use crate::error::{self, Result};
+use crate::pg::query::{self, Arg};
+use crate::pg::{owner, process, segment};
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use ward_log::{ExportHeader, ExportWriter, Hash};
+
+/// The sealed log as lines of text, from the block that holds leaf `from_entry` on.
+#[pg_extern(parallel_unsafe)]
+fn export_audit_trail(
+    from_entry: default!(Option<i64>, 0),
+) -> std::result::Result<SetOfIterator<'static, String>, ErrorReport> {
+    entries::check_reader()?;
+    let from = natural("from_entry", from_entry)?;
+    let mut export = owner::run_in_statement(|| Export::begin(from))?;
+    Ok(SetOfIterator::new(std::iter::from_fn(move || {
+        if !export.writer.has_lines() {
+            owner::run_in_statement(|| export.fill()).unwrap_or_else(|report| error::raise(report));
+        }
+        export.writer.next_line()
+    })))
+}
+
+struct Export {
+    writer: ExportWriter,
+    source: Stored,
+    size: u64,
+    first_leaf: u64,
+    segment: u64,
+    /// Where in the segment to go on.
+    place: (u32, u16),
+    /// The leaf that should be there.
+    next: u64,
+    /// What is left of a segment that is not in order: numbers and places, the last first.
+    disordered: Vec<(u64, (u32, u16))>,
+    finished: bool,
+}
+
+impl Export {
+    fn begin(from: u64) -> Result<Export> {
+        let (identity, last) = checkpoint::last()?;
+        let size = last.tree_size;
+        if from >= size {
+            return Err(error::report_hint(
+                PgSqlErrorCode::ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE,
+                format!("from_entry {from} is beyond the sealed log, which has {size} leaves"),
+                "ward.seal_audit_trail() seals what is committed.",
+            ));
+        }
+        for number in 0..size.div_ceil(1 << SEGMENT_BITS) {
+            if let Some(table) = store::segment_table(number) {
+                segment::hold(table);
+            }
+        }
+        let (first_block, first_leaf) = block_of(from, last.block_no);
+        let (mut incarnations, mut shapes) = (Vec::new(), Vec::new());
+        if first_block > 0 {
+            incarnations = store::incarnations()
+                .iter()
+                .map(|i| i.incarnation)
+                .collect();
+            query::read(
+                c"SELECT shape_id FROM ward.audit_shape WHERE entry_id < $1 ORDER BY entry_id",
+                &[Arg::Int8(first_leaf as i64)],
+                |row| shapes.extend(Hash::try_from(row.bytes(1))),
+            );
+        }
+        let header = ExportHeader {
+            origin: checkpoint::origin(&identity)?,
+            first_block,
+            first_leaf,
+            blocks: last.block_no + 1,
+            size,
+            taken_at: process::now_micros(),
+        };
+        let mut source = Stored::default();
+        let segment = first_leaf >> SEGMENT_BITS;
+        Ok(Export {
+            writer: ExportWriter::new(header, &incarnations, &shapes, &mut source),
+            source,
+            size,
+            first_leaf,
+            segment,
+            place: (0, 0),
+            next: segment << SEGMENT_BITS,
+            disordered: Vec::new(),
+            finished: false,
+        })
+    }
+
+    /// Reads on until lines are ready or the log has ended.
+    fn fill(&mut self) -> Result<()> {
+        while !self.writer.has_lines() && !self.finished {
+            match store::segment_table(self.segment) {
+                Some(table) if !self.disordered.is_empty() => self.sorted(table),
+                Some(table) => self.scan(table),
+                None if self.segment << SEGMENT_BITS < self.size => self.next_segment(),
+                None => {
+                    self.writer.finish(&mut self.source);
+                    self.finished = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn next_segment(&mut self) {
+        self.segment += 1;
+        self.place = (0, 0);
+        self.next = self.segment << SEGMENT_BITS;
+    }
+
+    /// Reads rows as they are stored, which is in order of their numbers.
+    fn scan(&mut self, table: pg_sys::Oid) {
+        let mut disorder = None;
+        let mut ended = true;
+        segment::scan_from(table, self.place, |stored| {
+            let id = stored.entry_id as u64;
+            if id != self.next {
+                disorder = Some(stored.place);
+                return false;
+            }
+            self.next += 1;
+            self.place = (stored.place.0, stored.place.1 + 1);
+            if id >= self.first_leaf {
+                self.writer
+                    .leaf(id, stored.leaf, stored.image, &mut self.source);
+            }
+            ended = !self.writer.has_lines();
+            ended
+        });
+        match disorder {
+            Some(place) => self.sort_from(table, place),
+            None if ended => self.next_segment(),
+            None => {}
+        }
+    }
+
+    /// Notes the numbers and places of all rows that follow; only tampering puts them out of order.
+    fn sort_from(&mut self, table: pg_sys::Oid, place: (u32, u16)) {
+        let segment_no = self.segment;
+        segment::scan_from(table, place, |stored| {
+            let id = u64::try_from(stored.entry_id)
+                .ok()
+                .filter(|id| id >> SEGMENT_BITS == segment_no);
+            // what does not belong here comes last, as in a verification
+            self.disordered
+                .push((id.unwrap_or(i64::MAX as u64), stored.place));
+            true
+        });
+        self.disordered.sort_unstable();
+        self.disordered.reverse();
+    }
+
+    fn sorted(&mut self, table: pg_sys::Oid) {
+        while let Some((id, place)) = self.disordered.pop() {
+            if id >= self.first_leaf {
+                segment::scan_from(table, place, |stored| {
+                    self.writer
+                        .leaf(id, stored.leaf, stored.image, &mut self.source);
+                    false
+                });
+            }
+            if self.writer.has_lines() {
+                break;
+            }
+        }
+        if self.disordered.is_empty() {
+            self.next_segment();
+        }
+    }
+}
+
+/// Number and first leaf of the block that holds a leaf; the first block where the rows do not tell.
+fn block_of(leaf: u64, last: u64) -> (u64, u64) {
+    let (mut low, mut high) = (0, last);
+    let mut found = (0, 0);
+    while low <= high {
+        let middle = low + (high - low) / 2;
+        let mut first = None;
+        store::blocks(middle, 1, |block| {
+            first = (block.block_no == middle).then_some(block.first_leaf);
+        });
+        match first {
+            Some(first) if first <= leaf => {
+                found = (middle, first);
+                low = middle + 1;
+            }
+            Some(_) => match middle.checked_sub(1) {
+                Some(below) => high = below,
+                None => break,
+            },
+            None => return (0, 0),
+        }
+    }
+    found
+}
