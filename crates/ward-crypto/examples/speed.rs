@@ -26,7 +26,8 @@ fn main() -> Result<(), CryptoError> {
     }
     let params = PasswordParams::new(MIN_ITERATIONS, [1; 16])?;
     let iteration = median(1, || {
-        let derived = PasswordKey::derive(black_box(b"password"), params, || Ok::<_, CryptoError>(()));
+        let derived =
+            PasswordKey::derive(black_box(b"password"), params, || Ok::<_, CryptoError>(()));
         black_box(derived?);
         Ok(())
     })?;
