@@ -4,3 +4,10 @@ COMMENT ON FUNCTION ward.encrypt(jsonb, text, text) IS 'Encrypts a jsonb documen
 COMMENT ON FUNCTION ward.decrypt(bytea, text) IS 'Decrypts what was encrypted as text. Needs usage decrypt of its key.';
 COMMENT ON FUNCTION ward.decrypt_bytea(bytea, text) IS 'Decrypts what was encrypted as bytea. Needs usage decrypt of its key.';
 COMMENT ON FUNCTION ward.decrypt_jsonb(bytea, text) IS 'Decrypts what was encrypted as jsonb. Needs usage decrypt of its key.';
+COMMENT ON FUNCTION ward.reencrypt(bytea, text) IS 'Encrypts a value again under the active version of its key. Needs usages encrypt and decrypt.';
+COMMENT ON FUNCTION ward.encrypt_with_password(text, text, int, text) IS 'Encrypts text with a password (PBKDF2-HMAC-SHA256, 100,000 to 10,000,000 iterations). The same aad is needed to decrypt.';
+COMMENT ON FUNCTION ward.decrypt_with_password(bytea, text, text) IS 'Decrypts what was encrypted with a password.';
+COMMENT ON FUNCTION ward.encrypt_fields(jsonb, text[], text, text) IS 'Encrypts fields of a document, named by paths such as customer.iban or items.*.card. Key NULL: the default key. The same aad is needed to decrypt.';
+COMMENT ON FUNCTION ward.decrypt_fields(jsonb, text[], text) IS 'Decrypts fields of a document. Needs usage decrypt of their keys.';
+COMMENT ON FUNCTION ward.blind_index(text, text, int) IS 'A keyed tag of a value, to find equal values of one domain by. Needs usage search of any key.';
+COMMENT ON FUNCTION ward.blind_index(text[], text, int) IS 'A keyed tag of several values together, to find equal ones of one domain by. Needs usage search of any key.';

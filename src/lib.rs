@@ -24,6 +24,7 @@ pgrx::extension_sql_file!("../sql/finish.sql", name = "ward_finish", finalize);
 pub extern "C-unwind" fn _PG_init() {
     pg::preload::require();
     keys::init();
+    crypto::init();
     context::init();
     audit::init();
     encrypted::init();

@@ -26,7 +26,7 @@ def open_envelope(key: bytes, envelope: bytes, aad: "bytes | None" = None) -> by
         raise ValueError("not an envelope of suite 1")
     message_key = b"".join(cmac(key, bytes([0, i]) + b"X\0" + nonce[:12]) for i in (1, 2))
     length = len(aad or b"").to_bytes(8, "big")
-    bound = b"ward/envelope/v1" + header + bytes([aad is not None]) + length + (aad or b"")
+    bound = b"ward/env/v1" + header + bytes([aad is not None]) + length + (aad or b"")
     return AESGCM(message_key).decrypt(nonce[12:], sealed, bound)
 
 

@@ -83,6 +83,11 @@ pub enum KeyError {
         /// What it tried.
         usage: Usage,
     },
+    /// The role may not search.
+    #[error(
+        "permission denied to compute search tags: role \"{0}\" has no usage search of any encryption key"
+    )]
+    NoSearch(String),
     /// The key is for something else.
     #[error("encryption key \"{name}\" is for purpose {}: it cannot be {action}", purpose.as_str())]
     WrongPurpose {
@@ -183,7 +188,7 @@ impl KeyError {
             | Self::UnknownRole(_) => ERRCODE_UNDEFINED_OBJECT,
             Self::Disabled(_) | Self::NotDisabled(_) => ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::Destroyed(_) => ERRCODE_NO_DATA_FOUND,
-            Self::NoGrant { .. } => ERRCODE_INSUFFICIENT_PRIVILEGE,
+            Self::NoGrant { .. } | Self::NoSearch(_) => ERRCODE_INSUFFICIENT_PRIVILEGE,
             Self::WrongPurpose { .. }
             | Self::UnknownPurpose
             | Self::UnknownUsage
@@ -205,7 +210,11 @@ impl KeyError {
             Self::Crypto(error) => match error {
                 CryptoError::Truncated { .. } => ERRCODE_INVALID_BINARY_REPRESENTATION,
                 CryptoError::UnknownFormat { .. } => ERRCODE_FEATURE_NOT_SUPPORTED,
-                CryptoError::WrongType { .. } => ERRCODE_DATATYPE_MISMATCH,
+                CryptoError::WrongType { .. }
+                | CryptoError::NeedsPassword
+                | CryptoError::NeedsKey => ERRCODE_DATATYPE_MISMATCH,
+                CryptoError::WrongPassword => ERRCODE_INVALID_PASSWORD,
+                CryptoError::Iterations => ERRCODE_INVALID_PARAMETER_VALUE,
                 CryptoError::AuthenticationFailed => ERRCODE_DATA_CORRUPTED,
                 CryptoError::TooLong => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
                 _ => ERRCODE_INTERNAL_ERROR,
@@ -240,7 +249,9 @@ impl KeyError {
             }
             Self::Disabled(_) => "Enable it with ward.enable_encryption_key.",
             Self::Destroyed(_) => "Values encrypted with it cannot be read any more.",
-            Self::NoGrant { .. } => "Grant it with ward.grant_key. Superusers need a grant too.",
+            Self::NoGrant { .. } | Self::NoSearch(_) => {
+                "Grant it with ward.grant_key. Superusers need a grant too."
+            }
             Self::UnknownPurpose => {
                 "Purposes are data_encryption, search, audit, checkpoint_signing and token."
             }
@@ -261,6 +272,11 @@ impl KeyError {
             }
             Self::Crypto(CryptoError::AuthenticationFailed) => {
                 "Give the same aad as when it was encrypted; otherwise the stored value was changed."
+            }
+            Self::Crypto(CryptoError::NeedsPassword) => "Use ward.decrypt_with_password.",
+            Self::Crypto(CryptoError::NeedsKey) => "Use ward.decrypt.",
+            Self::Crypto(CryptoError::WrongPassword) => {
+                "Give the password it was encrypted with; otherwise the stored value was changed."
             }
             Self::Crypto(CryptoError::Truncated { .. } | CryptoError::UnknownFormat { .. }) => {
                 "Only what ward.encrypt returned can be decrypted."

@@ -14,6 +14,7 @@ mod model;
 pub mod random;
 mod registry;
 pub mod seal;
+mod search;
 mod store;
 mod trigger;
 
@@ -27,6 +28,7 @@ pub use cache::with_registry;
 pub use key::Key;
 pub use random::bytes as random_bytes;
 pub use registry::Registry;
+pub use search::search_key;
 
 pgrx::extension_sql_file!(
     "../../sql/keys.sql",

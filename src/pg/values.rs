@@ -25,6 +25,13 @@ impl<'a> Text<'a> {
     pub fn bytes(&self) -> &'a [u8] {
         self.0
     }
+
+    /// # Safety
+    /// The datum is a text that lives as long as the call.
+    pub(super) unsafe fn from_datum(datum: pg_sys::Datum, is_null: bool) -> Option<Self> {
+        // SAFETY: as promised; a varlena is bytes, whatever its type.
+        unsafe { <&[u8]>::from_datum(datum, is_null) }.map(Self)
+    }
 }
 
 pgrx::impl_sql_translatable!(Text<'_>, "text");
@@ -41,6 +48,21 @@ unsafe impl<'fcx> ArgAbi<'fcx> for Text<'fcx> {
 pub struct Jsonb(pg_sys::Datum);
 
 impl Jsonb {
+    /// # Safety
+    /// The datum is a jsonb that lives as long as the call.
+    pub(super) unsafe fn from_datum_unchecked(datum: pg_sys::Datum) -> Self {
+        Self(datum)
+    }
+
+    pub(super) fn datum(&self) -> pg_sys::Datum {
+        self.0
+    }
+
+    /// The value itself, as a result.
+    pub fn unchanged(&self) -> JsonbValue {
+        JsonbValue(self.0)
+    }
+
     /// The value as PostgreSQL prints it, in UTF-8. No number loses a digit.
     pub fn utf8(&self) -> Result<Vec<u8>, KeyError> {
         // SAFETY: the datum is a jsonb that is not NULL; jsonb_out returns a NUL-terminated string.
@@ -78,7 +100,7 @@ impl FromDatum for RawDatum {
     }
 }
 
-fn null_argument() -> ! {
+pub(super) fn null_argument() -> ! {
     error::raise(error::report(
         PgSqlErrorCode::ERRCODE_NULL_VALUE_NOT_ALLOWED,
         "an argument must not be NULL",
@@ -110,6 +132,7 @@ impl Varlena {
     }
 
     /// A result with these bytes.
+    /// A copy of these bytes.
     pub fn copy_of(bytes: &[u8]) -> Result<Self, KeyError> {
         let mut value = Self::new(bytes.len())?;
         value.bytes_mut().copy_from_slice(bytes);
@@ -148,6 +171,16 @@ impl TextValue {
 }
 
 impl JsonbValue {
+    /// # Safety
+    /// The datum is a jsonb that lives as long as the call.
+    pub(super) unsafe fn from_datum(datum: pg_sys::Datum) -> Self {
+        Self(datum)
+    }
+
+    pub(super) fn datum(&self) -> pg_sys::Datum {
+        self.0
+    }
+
     /// What [`Jsonb::utf8`] gave.
     pub fn from_utf8(mut value: Varlena) -> Result<Self, KeyError> {
         let bytes = value.bytes_mut();
@@ -255,6 +288,11 @@ pub fn from_utf8(text: &[u8]) -> Result<Option<Vec<u8>>, KeyError> {
         SQL_ASCII => Ok(None),
         other => convert(text, UTF8, other).map(Some),
     }
+}
+
+/// A name that is written in UTF-8 as the database would store it.
+pub fn in_database_encoding(text: &str) -> Result<Vec<u8>, KeyError> {
+    Ok(from_utf8(text.as_bytes())?.unwrap_or_else(|| text.as_bytes().to_vec()))
 }
 
 /// Converts without quoting a character in an error, as PostgreSQL's own message would.

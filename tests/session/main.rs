@@ -19,6 +19,8 @@ mod context_audit;
 mod context_keys;
 mod context_mode;
 mod context_tokens;
+mod crypto_limits;
+mod crypto_password;
 mod harness;
 mod install;
 mod isolation_dump;

@@ -3,7 +3,10 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use ward_crypto::{CryptoError, Decryptor, Encryptor, Envelope, SecretKey, ValueType};
+use ward_crypto::{
+    CryptoError, Decryptor, Encryptor, Envelope, MIN_ITERATIONS, PasswordKey, PasswordParams,
+    SecretKey, ValueType,
+};
 
 const ROUNDS: u32 = 7;
 
@@ -21,6 +24,15 @@ fn main() -> Result<(), CryptoError> {
         let with_aad = if aad.is_some() { "yes" } else { "no" };
         println!("{len:>8} {with_aad:>6} {seal:>8.0} {open:>8.0}");
     }
+    let params = PasswordParams::new(MIN_ITERATIONS, [1; 16])?;
+    let iteration = median(1, || {
+        let derived =
+            PasswordKey::derive(black_box(b"password"), params, || Ok::<_, CryptoError>(()));
+        black_box(derived?);
+        Ok(())
+    })?;
+    let iteration = iteration / f64::from(MIN_ITERATIONS);
+    println!("one iteration of PBKDF2: {iteration:.0}");
     Ok(())
 }
 

@@ -1,8 +1,10 @@
 //! The additional data that an envelope authenticates.
 
 use crate::envelope::HEADER_LEN;
+use crate::password_envelope::PASSWORD_HEADER_LEN;
 
-const LABEL: &[u8; 16] = b"ward/envelope/v1";
+/// Short, so that with the header and no additional data of the caller's it is two blocks of GHASH.
+const LABEL: &[u8; 11] = b"ward/env/v1";
 
 /// Label, header, presence flag and length: everything before the caller's own bytes.
 const FIXED_LEN: usize = LABEL.len() + HEADER_LEN + 1 + 8;
@@ -32,6 +34,19 @@ pub(crate) fn with_aad<R>(
     }
 }
 
+/// The same for the header of suite 3.
+pub(crate) fn password_aad(header: &[u8; PASSWORD_HEADER_LEN], aad: Option<&[u8]>) -> Vec<u8> {
+    let bytes = aad.unwrap_or_default();
+    [
+        LABEL,
+        header.as_slice(),
+        &[u8::from(aad.is_some())],
+        &(bytes.len() as u64).to_be_bytes(),
+        bytes,
+    ]
+    .concat()
+}
+
 fn fixed_part(header: &[u8; HEADER_LEN], aad: Option<&[u8]>) -> [u8; FIXED_LEN] {
     const HEADER_END: usize = LABEL.len() + HEADER_LEN;
     let mut fixed = [0u8; FIXED_LEN];
@@ -51,14 +66,18 @@ mod tests {
         with_aad(b"HHHHHHHHHHHH", aad, <[u8]>::to_vec)
     }
 
+    fn expected(header: &[u8], aad: &[u8]) -> Vec<u8> {
+        let length = (aad.len() as u64).to_be_bytes();
+        [b"ward/env/v1", header, &[1], &length, aad].concat()
+    }
+
     #[test]
     fn is_the_same_however_it_is_assembled() {
         for len in [0, 1, SMALL_LEN - 1, SMALL_LEN, SMALL_LEN + 1, 5000] {
             let aad: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
-            let mut expected = b"ward/envelope/v1HHHHHHHHHHHH\x01".to_vec();
-            expected.extend((len as u64).to_be_bytes());
-            expected.extend(&aad);
-            assert_eq!(assembled(Some(&aad)), expected, "{len} bytes");
+            assert_eq!(assembled(Some(&aad)), expected(b"HHHHHHHHHHHH", &aad));
+            let header = [b'H'; PASSWORD_HEADER_LEN];
+            assert_eq!(password_aad(&header, Some(&aad)), expected(&header, &aad));
         }
     }
 
@@ -66,8 +85,18 @@ mod tests {
     fn absent_is_not_empty() {
         assert_eq!(
             assembled(None),
-            b"ward/envelope/v1HHHHHHHHHHHH\0\0\0\0\0\0\0\0\0"
+            b"ward/env/v1HHHHHHHHHHHH\0\0\0\0\0\0\0\0\0"
         );
         assert_ne!(assembled(None), assembled(Some(b"")));
+        let header = [b'H'; PASSWORD_HEADER_LEN];
+        assert_ne!(
+            password_aad(&header, None),
+            password_aad(&header, Some(b""))
+        );
+    }
+
+    #[test]
+    fn without_a_callers_aad_it_is_two_blocks() {
+        assert_eq!(assembled(None).len(), 2 * 16);
     }
 }

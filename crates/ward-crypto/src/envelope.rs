@@ -6,8 +6,8 @@ use crate::error::{CryptoError, EnvelopeField};
 use crate::secret::KeyId;
 use crate::xaes::{HALF_NONCE_LEN, NONCE_LEN, TAG_LEN};
 
-const MAGIC: u8 = 0xE7;
-const FLAGS: u8 = 0;
+pub(crate) const MAGIC: u8 = 0xE7;
+pub(crate) const FLAGS: u8 = 0;
 
 /// Everything before the nonce: magic, suite, type tag, flags, key id.
 pub(crate) const HEADER_LEN: usize = 12;
@@ -31,10 +31,22 @@ pub enum ValueType {
 }
 
 impl ValueType {
-    fn from_tag(tag: u8) -> Option<Self> {
+    pub(crate) fn from_tag(tag: u8) -> Option<Self> {
         [Self::Text, Self::Bytea, Self::Jsonb]
             .into_iter()
             .find(|ty| *ty as u8 == tag)
+    }
+
+    /// Refuses `self` unless it is `expected`.
+    pub(crate) fn expect(self, expected: Self) -> Result<(), CryptoError> {
+        if self == expected {
+            Ok(())
+        } else {
+            Err(CryptoError::WrongType {
+                expected,
+                found: self,
+            })
+        }
     }
 }
 
@@ -55,18 +67,14 @@ impl fmt::Display for ValueType {
 pub enum Suite {
     /// XAES-256-GCM under a key of the registry.
     Xaes256Gcm = 1,
+    /// XAES-256-GCM under a key derived from a password:
+    /// [`PasswordEnvelope`](crate::PasswordEnvelope).
+    Password = 3,
 }
 
-impl Suite {
-    fn from_byte(byte: u8) -> Option<Self> {
-        (byte == Self::Xaes256Gcm as u8).then_some(Self::Xaes256Gcm)
-    }
-}
-
-/// An envelope whose form is right. Nothing in it is authenticated until it is opened.
+/// An envelope of suite 1 whose form is right. Nothing in it is authenticated until it is opened.
 #[derive(Clone, Copy)]
 pub struct Envelope<'a> {
-    suite: Suite,
     value_type: ValueType,
     key_id: KeyId,
     pub(crate) header: &'a [u8; HEADER_LEN],
@@ -82,14 +90,22 @@ impl<'a> Envelope<'a> {
     /// What is not an envelope at all is told from one that was cut short: only bytes that start
     /// as an envelope are called truncated.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, CryptoError> {
-        let truncated = CryptoError::Truncated { len: bytes.len() };
+        let truncated = CryptoError::Truncated {
+            len: bytes.len(),
+            least: OVERHEAD,
+        };
         let unknown = |field| CryptoError::UnknownFormat { field };
         if bytes.first().is_some_and(|magic| *magic != MAGIC) {
             return Err(unknown(EnvelopeField::Magic));
         }
         let (header, rest) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(truncated)?;
         let [_, suite, value_type, flags, key_id @ ..] = *header;
-        let suite = Suite::from_byte(suite).ok_or(unknown(EnvelopeField::Suite))?;
+        if suite == Suite::Password as u8 {
+            return Err(CryptoError::NeedsPassword);
+        }
+        if suite != Suite::Xaes256Gcm as u8 {
+            return Err(unknown(EnvelopeField::Suite));
+        }
         let value_type =
             ValueType::from_tag(value_type).ok_or(unknown(EnvelopeField::ValueType))?;
         if flags != FLAGS {
@@ -99,7 +115,6 @@ impl<'a> Envelope<'a> {
         let (second_half, rest) = rest.split_first_chunk().ok_or(truncated)?;
         let (ciphertext, tag) = rest.split_last_chunk().ok_or(truncated)?;
         Ok(Self {
-            suite,
             value_type,
             key_id: KeyId(key_id),
             header,
@@ -112,7 +127,7 @@ impl<'a> Envelope<'a> {
 
     /// The suite it is encrypted with.
     pub fn suite(&self) -> Suite {
-        self.suite
+        Suite::Xaes256Gcm
     }
 
     /// The type it claims for its value.
@@ -132,21 +147,14 @@ impl<'a> Envelope<'a> {
 
     /// Refuses an envelope that does not hold a value of type `expected`.
     pub fn expect_type(&self, expected: ValueType) -> Result<(), CryptoError> {
-        if self.value_type == expected {
-            Ok(())
-        } else {
-            Err(CryptoError::WrongType {
-                expected,
-                found: self.value_type,
-            })
-        }
+        self.value_type.expect(expected)
     }
 }
 
 impl fmt::Debug for Envelope<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Envelope")
-            .field("suite", &self.suite)
+            .field("suite", &self.suite())
             .field("value_type", &self.value_type)
             .field("key_id", &self.key_id)
             .field("plaintext_len", &self.plaintext_len())

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::envelope::{OVERHEAD, ValueType};
+use crate::envelope::ValueType;
+use crate::password_envelope::{MAX_ITERATIONS, MIN_ITERATIONS};
 
 /// Why a value could not be sealed or opened.
 ///
@@ -12,10 +13,12 @@ use crate::envelope::{OVERHEAD, ValueType};
 #[non_exhaustive]
 pub enum CryptoError {
     /// Shorter than the shortest envelope.
-    #[error("ciphertext is truncated: {len} bytes, an envelope has at least {OVERHEAD}")]
+    #[error("ciphertext is truncated: {len} bytes, an envelope has at least {least}")]
     Truncated {
         /// The length found.
         len: usize,
+        /// The length of the shortest.
+        least: usize,
     },
     /// Not an envelope, or one of a format this version does not know.
     #[error("unknown ciphertext format: {field}")]
@@ -39,6 +42,18 @@ pub enum CryptoError {
         "authentication failed: the ciphertext or its additional data differs from what was encrypted"
     )]
     AuthenticationFailed,
+    /// The envelope commits to a key that this password does not give.
+    #[error("wrong password")]
+    WrongPassword,
+    /// The envelope is of suite 3.
+    #[error("the value was encrypted with a password, not with a key")]
+    NeedsPassword,
+    /// The envelope is of suite 1.
+    #[error("the value was encrypted with a key, not with a password")]
+    NeedsKey,
+    /// A password is to be stretched too little, or more than is bearable.
+    #[error("the number of iterations is not between {MIN_ITERATIONS} and {MAX_ITERATIONS}")]
+    Iterations,
     /// This nonce prefix has been used up; make an [`Encryptor`](crate::Encryptor) with a new one.
     #[error("the nonce prefix is used up, a new one is needed")]
     NonceExhausted,
@@ -67,6 +82,8 @@ pub enum EnvelopeField {
     ValueType,
     /// The flags, all reserved.
     Flags,
+    /// How the password becomes a key.
+    Kdf,
 }
 
 impl fmt::Display for EnvelopeField {
@@ -75,6 +92,7 @@ impl fmt::Display for EnvelopeField {
             Self::Magic => "it does not start as an envelope does",
             Self::Suite => "its cipher suite is not known to this version",
             Self::ValueType => "its type tag is not known to this version",
+            Self::Kdf => "its key derivation is not known to this version",
             Self::Flags => "it has flags that are not known to this version",
         })
     }

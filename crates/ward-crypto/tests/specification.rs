@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use ward_crypto::{
-    Decryptor, Encryptor, Envelope, MasterKey, SecretKey, ValueType, WrapContext, registry_mac,
-    unwrap_key, wrap_key,
+    Decryptor, Encryptor, Envelope, FieldPath, MIN_ITERATIONS, MasterKey, PASSWORD_OVERHEAD,
+    PasswordEncryptor, PasswordEnvelope, PasswordKey, PasswordParams, SecretKey, ValueType,
+    WrapContext, blind_index, registry_mac, unwrap_key, wrap_key,
 };
 
 fn docs() -> PathBuf {
@@ -65,6 +66,68 @@ fn frozen_envelopes() {
         let envelope = Envelope::parse(&out).unwrap();
         let opened = Decryptor::new(&key).open(&envelope, aad.as_deref());
         assert_eq!(*opened.unwrap(), plaintext);
+    }
+}
+
+fn password_key(password: &[u8], params: PasswordParams) -> PasswordKey {
+    let Ok(key) = PasswordKey::derive(password, params, || Ok::<_, std::convert::Infallible>(()));
+    key
+}
+
+#[test]
+fn frozen_envelopes_under_a_password() {
+    let vectors = vectors_with("password envelope");
+    assert_eq!(vectors.len(), 2);
+    for vector in vectors {
+        let password = bytes(&vector["password"]);
+        let iterations = vector["iterations"].parse().unwrap();
+        let params = PasswordParams::new(iterations, array(&vector["salt"])).unwrap();
+        let nonce: [u8; 24] = array(&vector["nonce"]);
+        let (prefix, start) = nonce.split_at(12);
+        let aad = (vector["aad"] != "none").then(|| bytes(&vector["aad"]));
+        let plaintext = bytes(&vector["plaintext"]);
+
+        let mut out = vec![0; plaintext.len() + PASSWORD_OVERHEAD];
+        let mut encryptor = PasswordEncryptor::new(
+            password_key(&password, params),
+            prefix.try_into().unwrap(),
+            start.try_into().unwrap(),
+        );
+        encryptor
+            .seal_to(ValueType::Text, &plaintext, aad.as_deref(), &mut out)
+            .unwrap();
+        assert_eq!(hex::encode(&out), vector["password envelope"]);
+        let envelope = PasswordEnvelope::parse(&out).unwrap();
+        let opened = encryptor.key().open(&envelope, aad.as_deref());
+        assert_eq!(*opened.unwrap(), plaintext);
+    }
+}
+
+#[test]
+fn frozen_bindings_of_fields() {
+    let vectors = vectors_with("field aad");
+    assert_eq!(vectors.len(), 2);
+    for vector in vectors {
+        let aad = (vector["field aad"] != "none").then(|| bytes(&vector["field aad"]));
+        let path = FieldPath::parse(&vector["path"]).unwrap();
+        assert_eq!(hex::encode(path.binding(aad.as_deref())), vector["bound"]);
+    }
+}
+
+#[test]
+fn frozen_blind_indexes() {
+    let vectors = vectors_with("index");
+    assert_eq!(vectors.len(), 4);
+    for vector in vectors {
+        let key = SecretKey::new(array(&vector["search key"]));
+        let values: Vec<Vec<u8>> = match &*vector["values"] {
+            "none" => Vec::new(),
+            values => values.split(", ").map(bytes).collect(),
+        };
+        let values: Vec<&[u8]> = values.iter().map(Vec::as_slice).collect();
+        let bits = vector["bits"].parse().unwrap();
+        let index = blind_index(&key, &bytes(&vector["domain"]), bits, &values);
+        assert_eq!(hex::encode(index.unwrap()), vector["index"]);
     }
 }
 
@@ -149,11 +212,45 @@ fn the_python_example_opens_what_we_seal() {
     }
 }
 
+#[test]
+fn the_python_example_opens_what_a_password_seals() {
+    // Fresh on every run, so that no fixed output can satisfy this test.
+    let seed = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_nanos()
+        .to_be_bytes();
+    let password = format!("Grüße {}", hex::encode(seed));
+    let params = PasswordParams::new(MIN_ITERATIONS + 1, seed).unwrap();
+    let key = password_key(password.as_bytes(), params);
+    let nonce_half = seed[4..].try_into().unwrap();
+    let mut encryptor = PasswordEncryptor::new(key, nonce_half, nonce_half);
+    let mut envelope = vec![0; 5 + PASSWORD_OVERHEAD];
+    encryptor
+        .seal_to(ValueType::Text, b"value", Some(b"row 1"), &mut envelope)
+        .unwrap();
+
+    let run = |password: &str, envelope: &[u8], aad| {
+        run_script("open_password_envelope.py", password, envelope, Some(aad))
+    };
+    let output = run(&password, &envelope, "row 1");
+    assert_eq!(output.stdout, b"value", "{output:?}");
+    assert_refused(&run(&password, &envelope, "row 2"));
+    let wrong = run("another password", &envelope, "row 1");
+    assert_eq!(wrong.status.code(), Some(1));
+    assert_eq!(wrong.stdout, b"");
+    assert!(String::from_utf8_lossy(&wrong.stderr).contains("wrong password"));
+}
+
 fn run_example(key: &[u8; 32], envelope: &[u8], aad: Option<&str>) -> Output {
+    run_script("open_envelope.py", &hex::encode(key), envelope, aad)
+}
+
+fn run_script(script: &str, secret: &str, envelope: &[u8], aad: Option<&str>) -> Output {
     Command::new("python3")
         .arg("-B")
-        .arg(docs().join("examples/open_envelope.py"))
-        .args([hex::encode(key), hex::encode(envelope)])
+        .arg(docs().join("examples").join(script))
+        .args([secret, &hex::encode(envelope)])
         .args(aad)
         .output()
         .unwrap_or_else(|error| {

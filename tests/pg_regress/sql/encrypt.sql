@@ -91,7 +91,7 @@ SELECT try($$SELECT ward.encrypt('x', repeat('y', 100))$$);
 
 -- What the planner may do: never fold a result into a plan.
 SELECT proname, provolatile, proparallel, proisstrict FROM pg_proc
-    WHERE pronamespace = 'ward'::regnamespace AND proname ~ 'crypt' AND proname !~ 'key|^encrypted_' ORDER BY 1, 2;
+    WHERE pronamespace = 'ward'::regnamespace AND proname IN ('encrypt', 'decrypt', 'decrypt_bytea', 'decrypt_jsonb') ORDER BY 1, 2;
 EXPLAIN (VERBOSE, COSTS OFF) SELECT ward.decrypt('\xe7'::bytea);
 
 -- Parallel workers read the registry themselves.

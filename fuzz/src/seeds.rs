@@ -1,0 +1,185 @@
+//! Where fuzzing starts: one right input of each kind.
+
+use ward_crypto::{
+    Encryptor, PasswordEncryptor, PasswordKey, PasswordParams, ValueType, field_text,
+};
+use ward_log::{
+    Checkpoint, Column, ColumnKind, ContextLeaf, ContextSource, ImageWriter, IncarnationLeaf, Leaf,
+    Operation, RowLeaf, SealLeaf, Shape, ShapeLeaf, Snapshot, TrailerLeaf, ViolationKind,
+    ViolationLeaf, push_record,
+};
+
+pub const ORIGIN: &str = "db.example.org/audit";
+pub const SEED: [u8; 32] = [3; 32];
+
+/// The checkpoint of the corpus.
+pub fn checkpoint() -> Checkpoint {
+    Checkpoint {
+        origin: ORIGIN.into(),
+        size: 1_234_567,
+        root: [0xA5; 32],
+    }
+}
+
+/// The envelope of the corpus.
+pub fn sealed() -> Vec<u8> {
+    let mut sealed = Vec::new();
+    Encryptor::new(&crate::crypto::key(), [9; 12], [9; 12])
+        .seal_into(ValueType::Text, b"a value", None, &mut sealed)
+        .unwrap();
+    sealed
+}
+
+fn password_sealed() -> Vec<u8> {
+    let params = PasswordParams::new(100_000, [5; 16]).unwrap();
+    let Ok(key) = PasswordKey::derive(
+        b"password",
+        params,
+        || Ok::<_, std::convert::Infallible>(()),
+    );
+    let mut sealed = vec![0; 97 + 7];
+    PasswordEncryptor::new(key, [9; 12], [9; 12])
+        .seal_to(ValueType::Text, b"a value", None, &mut sealed)
+        .unwrap();
+    sealed
+}
+
+/// Right inputs for a target.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "envelope" => vec![sealed()],
+        "password_envelope" => vec![password_sealed()],
+        "master_key" => vec![
+            "11".repeat(32).into_bytes(),
+            b"EREREREREREREREREREREREREREREREREREREREREREREQ=\n\n".to_vec(),
+        ],
+        "field" => vec![
+            b"items.*.card".to_vec(),
+            br"a\.b.\*.\\".to_vec(),
+            field_text(&sealed()).into_bytes(),
+        ],
+        "log_leaf" => leaves(),
+        "log_record" => {
+            let mut records = Vec::new();
+            for leaf in leaves() {
+                push_record(&mut records, &leaf, Some(&image())).unwrap();
+            }
+            vec![records]
+        }
+        "log_image" => vec![image()],
+        "checkpoint" => vec![
+            checkpoint().sign(&SEED).unwrap().into_bytes(),
+            ward_log::vkey(ORIGIN, &SEED).unwrap().into_bytes(),
+        ],
+        other => panic!("no target is called {other}"),
+    }
+}
+
+fn image() -> Vec<u8> {
+    let mut image = Vec::new();
+    let mut writer = ImageWriter::new(&mut image, &[6; 16]);
+    writer.begin_old();
+    writer.value(1, b"old");
+    writer.null(2);
+    writer.begin_new();
+    writer.value(1, b"new");
+    writer.redacted(2, true);
+    writer.finish().unwrap();
+    image
+}
+
+fn leaves() -> Vec<Vec<u8>> {
+    let snapshot = |xmin, xmax| Snapshot {
+        xmin,
+        xmax,
+        xip: vec![xmin],
+    };
+    let shape = Shape {
+        relation_oid: 16_384,
+        schema: "public".into(),
+        table: "orders".into(),
+        columns: vec![Column {
+            attnum: 1,
+            name: "id".into(),
+            type_name: "bigint".into(),
+            kind: ColumnKind::Number,
+            record_id: true,
+            redacted: false,
+            excluded: false,
+        }],
+    };
+    let content = shape.encode_content().unwrap();
+    let leaves = [
+        Leaf::Row(RowLeaf {
+            operation: Operation::Update,
+            xid: 700,
+            position: 2,
+            context_back: 2,
+            occurred_at: 1_700_000_000_000_000,
+            shape: [4; 32],
+            image_commit: [5; 32],
+            record_id: Some("1"),
+        }),
+        Leaf::Shape(ShapeLeaf {
+            xid: 700,
+            position: 1,
+            content: &content,
+        }),
+        Leaf::Seal(SealLeaf {
+            block_no: 1,
+            first_leaf: 10,
+            previous_size: 10,
+            previous_root: [7; 32],
+            snapshot_before: snapshot(1, 5),
+            snapshot_after: snapshot(5, 9),
+            sealed_at: 1_700_000_000_000_000,
+        }),
+    ];
+    let more = [
+        Leaf::Context(ContextLeaf {
+            xid: 700,
+            position: 0,
+            occurred_at: 1_700_000_000_000_000,
+            source: ContextSource::Trusted,
+            tenant_id: Some("acme"),
+            user_id: None,
+            session_id: None,
+            service_name: None,
+            client_ip: Some("192.0.2.1"),
+            user_agent: None,
+            authenticated_role: Some("app"),
+            session_role: Some("app"),
+            current_role: Some("app"),
+            application_name: None,
+        }),
+        Leaf::Trailer(TrailerLeaf::sign(
+            700, 3, [2; 16], [3; 32], [1; 8], &[8; 32],
+        )),
+        Leaf::Incarnation(IncarnationLeaf {
+            incarnation: [2; 16],
+            system_identifier: 1,
+            database_oid: 5,
+            timeline: 1,
+            previous_size: 0,
+            previous_root: [0; 32],
+            reason: "created",
+            at: 1_700_000_000_000_000,
+        }),
+        Leaf::Violation(ViolationLeaf {
+            xid: 700,
+            kind: ViolationKind::TrailerMissing,
+            detail: "detail",
+            at: 1_700_000_000_000_000,
+        }),
+    ];
+    let leaves = leaves.into_iter().chain(more);
+    let mut encoded: Vec<Vec<u8>> = leaves.map(|leaf| encode(&leaf)).collect();
+    encoded.push(content.clone());
+    encoded
+}
+
+fn encode(leaf: &Leaf<'_>) -> Vec<u8> {
+    let mut out = Vec::new();
+    leaf.encode(&mut out);
+    out
+}

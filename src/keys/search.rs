@@ -1,0 +1,31 @@
+//! The key that search tags are computed with. There is one in a database, so that equal values of
+//! different columns find each other; grants are on the keys that encrypt.
+
+use super::cache::with_registry;
+use super::error::KeyError;
+use super::internal::{InternalKey, ensure_internal_key, internal_key};
+use super::model::{Purpose, Usage};
+use super::registry::Registry;
+use crate::error::Result;
+use crate::pg::keys::acl;
+use crate::pg::owner;
+use pgrx::pg_sys::Oid;
+
+/// The search key, for a role that has usage search of at least one key that encrypts. Made on first
+/// need, which a standby, a read-only transaction and a parallel worker cannot do.
+pub fn search_key() -> Result<InternalKey> {
+    let user = acl::current_user();
+    with_registry(|registry| may_search(registry, user))?;
+    match with_registry(|registry| registry.of_purpose(Purpose::Search).map(|_| ())) {
+        Err(KeyError::NoInternal(_)) => owner::run(|| ensure_internal_key(Purpose::Search)),
+        _ => internal_key(Purpose::Search),
+    }
+}
+
+fn may_search(registry: &mut Registry, user: Oid) -> std::result::Result<(), KeyError> {
+    if registry.allows_any(user, Usage::Search) {
+        return Ok(());
+    }
+    let role = acl::role_name(user);
+    Err(KeyError::NoSearch(role.unwrap_or_else(|| "unknown".to_owned())))
+}
