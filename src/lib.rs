@@ -4,6 +4,7 @@
 use pgrx::prelude::*;
 
 mod audit;
+mod columns;
 mod context;
 mod crypto;
 mod encrypted;

@@ -3,6 +3,7 @@
 
 pub mod access;
 pub mod catalog;
+pub mod columns;
 pub mod context;
 pub mod ddl;
 pub mod dependency;

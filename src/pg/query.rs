@@ -27,6 +27,15 @@ pub struct Row {
 
 /// Runs `query` read-only with the active snapshot and calls `visit` for every row.
 pub fn read(query: &CStr, args: &[Arg], mut visit: impl FnMut(&Row)) {
+    read_while(query, args, |row| {
+        visit(row);
+        true
+    });
+}
+
+/// Runs `query` read-only with the active snapshot and calls `visit` for the rows until it answers
+/// false.
+pub fn read_while(query: &CStr, args: &[Arg], mut visit: impl FnMut(&Row) -> bool) {
     let mut types: Vec<pg_sys::Oid> = Vec::with_capacity(args.len());
     let mut values: Vec<pg_sys::Datum> = Vec::with_capacity(args.len());
     for arg in args {
@@ -56,15 +65,19 @@ pub fn read(query: &CStr, args: &[Arg], mut visit: impl FnMut(&Row)) {
             pg_sys::SPI_cursor_fetch(portal, true, BATCH);
             let table = pg_sys::SPI_tuptable;
             let count = pg_sys::SPI_processed as usize;
+            let mut more = true;
             for number in 0..count {
-                visit(&Row {
+                more = visit(&Row {
                     tuple: *(*table).vals.add(number),
                     desc: (*table).tupdesc,
                 });
+                if !more {
+                    break;
+                }
             }
             pg_sys::SPI_freetuptable(table);
             pgrx::check_for_interrupts!();
-            if count < BATCH as usize {
+            if !more || count < BATCH as usize {
                 break;
             }
         }
@@ -79,6 +92,18 @@ impl Row {
         // SAFETY: the tuple fits its descriptor; a wrong column number gives NULL.
         let datum = unsafe { pg_sys::SPI_getbinval(self.tuple, self.desc, column, &mut null) };
         (!null).then_some(datum)
+    }
+
+    /// A value as it is, None when NULL. Valid during the visit.
+    pub fn value(&self, column: i32) -> Option<pg_sys::Datum> {
+        self.datum(column)
+    }
+
+    /// A row's place, None when NULL.
+    pub fn place(&self, column: i32) -> Option<pg_sys::ItemPointerData> {
+        // SAFETY: the callers name tid columns here.
+        self.datum(column)
+            .map(|datum| unsafe { *datum.cast_mut_ptr::<pg_sys::ItemPointerData>() })
     }
 
     /// A bigint, -1 when NULL.
