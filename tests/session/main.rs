@@ -17,6 +17,8 @@ mod context_audit;
 mod context_keys;
 mod context_mode;
 mod context_tokens;
+mod encrypted_clients;
+mod encrypted_copies;
 mod harness;
 mod install;
 mod keys;
