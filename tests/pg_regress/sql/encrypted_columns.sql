@@ -94,6 +94,17 @@ INSERT INTO parted SELECT g, 'p' || g FROM generate_series(1, 100) g;
 SELECT count(*) > 20 AS spread FROM parted_0;
 SELECT id FROM parted WHERE mail = 'p42';
 
+-- Foreign keys.
+CREATE TABLE person_of (mail ward.encrypted_text('k2') PRIMARY KEY);
+CREATE TABLE letter (mail ward.encrypted_text('k') REFERENCES person_of ON UPDATE CASCADE);
+INSERT INTO person_of VALUES ('r@x.y');
+INSERT INTO letter VALUES ('r@x.y');
+SELECT try($$INSERT INTO letter VALUES ('nobody@x.y')$$) ~ '^23503' AS refused;
+UPDATE person_of SET mail = 's@x.y';
+SELECT mail::text, substr(ward.encrypted_text_send(mail), 30, 8) = decode(key_id, 'hex') AS under_its_key
+FROM letter, ward.encryption_keys WHERE name = 'k';
+DROP TABLE letter, person_of;
+
 -- Converting a filled column, changing its key, and back.
 CREATE TABLE customer (id int PRIMARY KEY, mail text UNIQUE, note varchar(20) DEFAULT 'none');
 INSERT INTO customer SELECT g, 'c' || g || '@x.y' FROM generate_series(1, 500) g;
