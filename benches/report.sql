@@ -34,6 +34,18 @@ WITH line (place, measured, unit, unaudited, alternative, pg_ward, ratio, target
         ('encrypt_with_password, 20,000 at once', 20000, 500, 'pgp_sym_encrypt, default s2k', NULL)
     ) AS v (what, rows, other_rows, form, times) USING (what)
     UNION ALL
+    SELECT 1.1, 'encrypted_text, INSERT of 100,000 rows with a unique index; beside text', 'µs a row', base * 10, NULL,
+           ward * 10, ward / base, '<= 2.5 times text', ward / base <= 2.5
+    FROM figure WHERE what = 'encrypted_text, insert'
+    UNION ALL
+    SELECT 1.2, 'encrypted_text, lookup among 1,000,000 rows; beside text', 'µs', base * 1e6, NULL,
+           ward * 1e6, ward / base, '<= 1.3 times text', ward / base <= 1.3
+    FROM figure WHERE what = 'encrypted_text, lookup'
+    UNION ALL
+    SELECT 1.3, 'encrypted_text, scan that decrypts every value', 'values/s', NULL, NULL,
+           1e6 / ward, NULL, '>= 1,000,000', 1e6 / ward >= 1000000
+    FROM figure WHERE what = 'encrypted_text, scan'
+    UNION ALL
     SELECT 2, 'audit, one ' || upper(what) || ' of 100,000 rows; plpgsql hash chain', 'µs added a row', NULL,
            (other - base) * 10, (ward - base) * 10, (other - base) / (ward - base),
            CASE what WHEN 'insert' THEN '<= 3.5 µs' END,

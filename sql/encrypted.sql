@@ -155,3 +155,11 @@ COMMENT ON CAST (ward.secret_text AS text) IS 'Decrypts.';
 COMMENT ON CAST (ward.secret_text AS varchar) IS 'Decrypts.';
 COMMENT ON CAST (ward.secret_text AS bpchar) IS 'Decrypts.';
 COMMENT ON CAST (ward.secret_text AS bytea) IS 'Decrypts to text in UTF-8.';
+
+-- PostgreSQL calls these itself, without asking for a right.
+REVOKE ALL ON FUNCTION
+    ward.encrypted_text_in(cstring, oid, integer), ward.encrypted_text_out(ward.encrypted_text), ward.encrypted_text_recv(internal, oid, integer),
+    ward.encrypted_text_send(ward.encrypted_text), ward.encrypted_text_typmod_in(cstring[]), ward.encrypted_text_typmod_out(integer),
+    ward.secret_text_in(cstring, oid, integer), ward.secret_text_out(ward.secret_text), ward.secret_text_recv(internal, oid, integer),
+    ward.secret_text_send(ward.secret_text), ward.secret_text_typmod_in(cstring[]), ward.secret_text_typmod_out(integer)
+FROM PUBLIC;

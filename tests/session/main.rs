@@ -23,6 +23,8 @@ mod context_mode;
 mod context_tokens;
 mod crypto_limits;
 mod crypto_password;
+mod encrypted_clients;
+mod encrypted_copies;
 mod harness;
 mod install;
 mod isolation_dump;

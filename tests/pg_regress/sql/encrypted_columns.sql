@@ -86,6 +86,21 @@ END $$;
 SELECT through_variable('varying');
 SELECT kind::text FROM alike;
 
+CREATE FUNCTION tidy() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.kind := lower(NEW.kind::text);
+    NEW.list := NEW.list || 'appended'::ward.encrypted_text;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER tidy BEFORE INSERT ON alike FOR EACH ROW EXECUTE FUNCTION tidy();
+INSERT INTO alike SELECT * FROM jsonb_populate_record(NULL::alike, '{"id": 2, "kind": "FROM JSON", "list": ["j"]}');
+SELECT kind::text, list::text[], substr(ward.encrypted_text_send(kind), 30, 8) = decode(key_id, 'hex') AS under_k2
+FROM alike, ward.encryption_keys WHERE name = 'k2' AND kind = 'from json';
+CREATE INDEX ON alike USING gin (list);
+SET enable_seqscan = off;
+SELECT id FROM alike WHERE list @> '{appended,j}';
+RESET enable_seqscan;
+
 -- Partitions.
 CREATE TABLE parted (id int, mail ward.encrypted_text('k')) PARTITION BY HASH (mail);
 CREATE TABLE parted_0 PARTITION OF parted FOR VALUES WITH (MODULUS 2, REMAINDER 0);
@@ -93,6 +108,17 @@ CREATE TABLE parted_1 PARTITION OF parted FOR VALUES WITH (MODULUS 2, REMAINDER 
 INSERT INTO parted SELECT g, 'p' || g FROM generate_series(1, 100) g;
 SELECT count(*) > 20 AS spread FROM parted_0;
 SELECT id FROM parted WHERE mail = 'p42';
+
+-- Foreign keys.
+CREATE TABLE person_of (mail ward.encrypted_text('k2') PRIMARY KEY);
+CREATE TABLE letter (mail ward.encrypted_text('k') REFERENCES person_of ON UPDATE CASCADE);
+INSERT INTO person_of VALUES ('r@x.y');
+INSERT INTO letter VALUES ('r@x.y');
+SELECT try($$INSERT INTO letter VALUES ('nobody@x.y')$$) ~ '^23503' AS refused;
+UPDATE person_of SET mail = 's@x.y';
+SELECT mail::text, substr(ward.encrypted_text_send(mail), 30, 8) = decode(key_id, 'hex') AS under_its_key
+FROM letter, ward.encryption_keys WHERE name = 'k';
+DROP TABLE letter, person_of;
 
 -- Converting a filled column, changing its key, and back.
 CREATE TABLE customer (id int PRIMARY KEY, mail text UNIQUE, note varchar(20) DEFAULT 'none');
@@ -260,6 +286,11 @@ SELECT ward.disable_encryption_key('k2');
 SELECT mail, note FROM shown WHERE id = 1 \gset
 SELECT :'mail' AS mail, :'note' LIKE 'ward:%' AS ciphertext;
 RESET ward.reveal;
+
+-- Columns are named before the extension takes them along.
+SELECT try($$DROP EXTENSION pg_ward$$);
+DROP EXTENSION pg_ward CASCADE;
+SELECT attname FROM pg_attribute WHERE attrelid = 'customer'::regclass AND attnum > 0 AND NOT attisdropped;
 
 \c :origin
 SET client_min_messages = warning;
