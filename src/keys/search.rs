@@ -27,5 +27,7 @@ fn may_search(registry: &mut Registry, user: Oid) -> std::result::Result<(), Key
         return Ok(());
     }
     let role = acl::role_name(user);
-    Err(KeyError::NoSearch(role.unwrap_or_else(|| "unknown".to_owned())))
+    Err(KeyError::NoSearch(
+        role.unwrap_or_else(|| "unknown".to_owned()),
+    ))
 }

@@ -107,11 +107,20 @@ impl ColumnType {
             Some(1) => Form::Stored,
             Some(2) => Form::Literal,
             Some(_) => return Err(unknown(EnvelopeField::Magic)),
-            None => return Err(CryptoError::Truncated { len: 0 }),
+            None => {
+                return Err(CryptoError::Truncated {
+                    len: 0,
+                    least: self.overhead(),
+                });
+            }
         };
-        let (head, envelope) = bytes
-            .split_at_checked(self.head_len())
-            .ok_or(CryptoError::Truncated { len: bytes.len() })?;
+        let (head, envelope) =
+            bytes
+                .split_at_checked(self.head_len())
+                .ok_or(CryptoError::Truncated {
+                    len: bytes.len(),
+                    least: self.overhead(),
+                })?;
         let envelope = Envelope::parse(envelope)?;
         envelope.expect_type(ValueType::Text)?;
         let search_key_id = match self {

@@ -35,8 +35,8 @@ mod vectors;
 mod wrap;
 mod xaes;
 
-pub use column_value::{ColumnType, ColumnValue, Form, SEARCH_LEN, SEARCH_START};
 pub use blind_index::{IndexBitsError, MAX_INDEX_BITS, MIN_INDEX_BITS, blind_index};
+pub use column_value::{ColumnType, ColumnValue, Form, SEARCH_LEN, SEARCH_START};
 pub use envelope::{Envelope, OVERHEAD, Suite, ValueType};
 pub use error::{CryptoError, EnvelopeField};
 pub use field::{
@@ -49,7 +49,7 @@ pub use password_envelope::{
     MAX_ITERATIONS, MIN_ITERATIONS, PASSWORD_OVERHEAD, PasswordEnvelope, PasswordParams, SALT_LEN,
 };
 pub use registry_mac::{registry_mac, registry_mac_verify};
-pub use search_tag::{SEARCH_TAG_LEN, SearchTagger, literal_key, type_modifier};
 pub use seal::{Decryptor, Encryptor};
+pub use search_tag::{SEARCH_TAG_LEN, SearchTagger, literal_key, type_modifier};
 pub use secret::{KEY_LEN, KeyId, SecretKey};
 pub use wrap::{UnwrapError, WRAPPED_LEN, WrapContext, unwrap_key, wrap_key, wrapped_by};

@@ -65,6 +65,7 @@ fn search_tag(call: &Call) -> Result<pg_sys::Datum, Error> {
         let tag = value.get(SEARCH_START..SEARCH_START + SEARCH_LEN);
         let tag = tag.ok_or(KeyError::from(ward_crypto::CryptoError::Truncated {
             len: value.len(),
+            least: ColumnType::EncryptedText.overhead(),
         }))?;
         Ok(Varlena::copy_of(tag)?.datum())
     })
