@@ -34,6 +34,9 @@ const PENDING: Duration = Duration::from_secs(1);
 /// How often the launcher looks for slots of databases that were dropped.
 const HOUSEKEEPING: Duration = Duration::from_secs(60);
 
+/// How often a worker writes the usage of keys to its table.
+const KEY_USAGE: Duration = Duration::from_secs(60);
+
 /// How long `seal_audit_trail()` waits for a launcher that does not run.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -295,6 +298,7 @@ pub fn sealer(database: pg_sys::Oid) {
     };
     let mut state = None;
     let mut publisher = Publisher::new();
+    let mut written = None;
     loop {
         slot.dirty.store(false, Ordering::Release);
         let asked = slot.begin();
@@ -317,6 +321,11 @@ pub fn sealer(database: pg_sys::Oid) {
             if !waits && interval() <= LINGER {
                 slot.not_before(wait.max(PENDING));
             }
+        }
+        if written.is_none_or(|time: Instant| time.elapsed() >= KEY_USAGE) {
+            written = Some(Instant::now());
+            worker::transaction(|| {}, crate::keys::flush_by_worker)
+                .unwrap_or_else(|report| error::raise(report));
         }
         worker::report_idle();
         let asked_again = || slot.requested.load(Ordering::Acquire) > asked;

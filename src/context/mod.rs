@@ -17,6 +17,7 @@ pub(crate) mod state;
 mod token;
 
 pub(crate) use isolation::index as isolation_indexes;
+pub use jwt_keys::rewrap as rewrap_issuer_keys;
 pub use model::{SecurityContext, Source};
 pub use state::{generation, with_current};
 

@@ -1,5 +1,6 @@
 //! What the MAC of a registry row covers. The key's identity is in each, so that no row can be moved
-//! to another key; times are not, because nothing is decided by them.
+//! to another key. Times and a key's maximum age are not, because nothing but a reminder follows from
+//! them, and a reminder whose start could be altered all the same would gain nothing.
 
 use super::model::{State, Usages};
 use pgrx::pg_sys::Oid;
@@ -26,6 +27,8 @@ pub enum Row<'a> {
         state: State,
         /// The wrapped material.
         wrapped: Option<&'a [u8]>,
+        /// The ids of all master keys it was ever wrapped under, one after the other.
+        masters: &'a [u8],
     },
     /// Of `ward.key_grant`.
     Grant {
@@ -97,6 +100,7 @@ impl Row<'_> {
                 key_id,
                 state,
                 wrapped,
+                masters,
             } => f(
                 "ward/registry/version/v1",
                 &[
@@ -106,6 +110,7 @@ impl Row<'_> {
                     state.as_str().as_bytes(),
                     &[u8::from(wrapped.is_some())],
                     wrapped.unwrap_or_default(),
+                    masters,
                 ],
             ),
             Self::Grant {

@@ -2,6 +2,7 @@
 
 use super::error::KeyError;
 use super::registry::Registry;
+use super::stack;
 use crate::pg::keys::invalidation::{self, Stamp};
 use crate::pg::keys::process;
 use std::cell::RefCell;
@@ -19,11 +20,26 @@ thread_local! {
     static CACHE: RefCell<Option<Cached>> = const { RefCell::new(None) };
 }
 
+/// Drops the registry if it is out of date, which wipes its keys: for a session that may not ask for
+/// it again for long.
+pub fn drop_stale() {
+    // While it is borrowed it is in use, and the next use or the end of the transaction looks again.
+    let _ = CACHE.try_with(|cache| {
+        if let Ok(mut cache) = cache.try_borrow_mut()
+            && cache
+                .as_ref()
+                .is_some_and(|cached| cached.stamp != invalidation::stamp())
+        {
+            *cache = None;
+        }
+    });
+}
+
 /// Runs `f` with the registry as it is now. What is out of date is dropped, which wipes its keys.
 pub fn with_registry<T>(
     f: impl FnOnce(&mut Registry) -> Result<T, KeyError>,
 ) -> Result<T, KeyError> {
-    CACHE.with_borrow_mut(|cache| {
+    let outcome = CACHE.with_borrow_mut(|cache| {
         let stamp = invalidation::stamp();
         let current = cache
             .as_ref()
@@ -45,5 +61,7 @@ pub fn with_registry<T>(
             cached.roles = roles;
         }
         f(&mut cached.registry)
-    })
+    });
+    stack::wipe();
+    outcome
 }

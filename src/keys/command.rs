@@ -1,5 +1,6 @@
 //! Runs the command that prints the master key: the door to a key management service.
 
+use super::program::Program;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -13,15 +14,15 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// The most a source of master keys may hold.
 pub const SIZE_LIMIT: usize = 4096;
 
-/// The standard output of `/bin/sh -c command`, or the reason why it cannot be used. Its standard
-/// error goes where the server's does, so that the operator sees its own complaints.
+/// The standard output of `command`, run without a shell, or the reason why it cannot be used. Its
+/// standard error goes where the server's does, so that the operator sees its own complaints.
 pub fn output_of(command: &str) -> Result<Zeroizing<Vec<u8>>, String> {
+    let program = Program::parse(command)?;
     let started = |error: std::io::Error| format!("it could not be started: {error}");
     // A socket, because reading from it can time out.
     let (ours, theirs) = UnixStream::pair().map_err(started)?;
-    let mut child = Command::new("/bin/sh")
-        .arg("-c")
-        .arg(command)
+    let mut child = Command::new(&program.path)
+        .args(&program.arguments)
         .stdin(Stdio::null())
         .stdout(OwnedFd::from(theirs))
         .process_group(0)

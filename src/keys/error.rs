@@ -12,6 +12,17 @@ pub enum KeyError {
     /// No source of a master key is configured.
     #[error("no master key is configured")]
     NoMaster,
+    /// No file of backup master keys is configured.
+    #[error("no backup master key is configured")]
+    NoBackupMaster,
+    /// The file of backup master keys is unusable.
+    #[error("the backup master key file \"{file}\" cannot be used: {reason}")]
+    BackupMaster {
+        /// The file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
     /// The registry belongs to another master key.
     #[error(
         "wrong master key: encryption key \"{name}\" needs master key {needed}, configured: {configured}"
@@ -39,6 +50,22 @@ pub enum KeyError {
         name: String,
         /// Which kind of row.
         row: &'static str,
+    },
+    /// A row of an issuer's key was changed by something else than its functions.
+    #[error("key \"{kid}\" of issuer \"{issuer}\" was altered outside pg_ward")]
+    IssuerKeyTampered {
+        /// Of the key.
+        issuer: String,
+        /// Of the key.
+        kid: String,
+    },
+    /// A row of an issuer's key belongs to another master key.
+    #[error("key \"{kid}\" of issuer \"{issuer}\" was added under another master key")]
+    IssuerKeyMaster {
+        /// Of the key.
+        issuer: String,
+        /// Of the key.
+        kid: String,
     },
     /// pg_ward is preloaded, but not installed in this database.
     #[error("pg_ward is not installed in this database")]
@@ -128,6 +155,38 @@ pub enum KeyError {
     /// The confirmation of a destruction differs from the name.
     #[error("encryption key \"{0}\" was not destroyed: the confirmation is not its name")]
     NotConfirmed(String),
+    /// A maximum age that makes no sense.
+    #[error("invalid maximum age of an encryption key")]
+    BadAge,
+    /// Columns depend on the key.
+    #[error("encryption key \"{name}\" was not destroyed: it is named by {users}")]
+    InUse {
+        /// The key's name.
+        name: String,
+        /// The columns, as a list.
+        users: String,
+    },
+    /// The text is no export.
+    #[error("the export of encryption keys is malformed: {0}")]
+    MalformedExport(String),
+    /// Made under another backup master key.
+    #[error(
+        "the export of encryption keys was made under backup master key {needed}, configured: {configured}"
+    )]
+    WrongBackupMaster {
+        /// The id it was made under.
+        needed: String,
+        /// The ids there are.
+        configured: String,
+    },
+    /// The export was changed.
+    #[error("the export of encryption keys was altered")]
+    TamperedExport,
+    /// A key of the export would replace another one.
+    #[error(
+        "encryption key \"{0}\" was not imported: another key of this name, purpose or version is there already"
+    )]
+    OtherMaterial(String),
     /// Nothing can be written here.
     #[error("cannot change encryption keys on a standby")]
     Standby,
@@ -174,10 +233,19 @@ impl KeyError {
     fn code(&self) -> PgSqlErrorCode {
         use PgSqlErrorCode::*;
         match self {
-            Self::NoMaster | Self::WrongMaster { .. } | Self::Corrupt { .. } => {
-                ERRCODE_CONFIG_FILE_ERROR
+            Self::NoMaster
+            | Self::NoBackupMaster
+            | Self::BackupMaster { .. }
+            | Self::IssuerKeyMaster { .. }
+            | Self::WrongBackupMaster { .. }
+            | Self::WrongMaster { .. }
+            | Self::Corrupt { .. } => ERRCODE_CONFIG_FILE_ERROR,
+            Self::TamperedExport => ERRCODE_DATA_CORRUPTED,
+            Self::MalformedExport(_) => ERRCODE_INVALID_TEXT_REPRESENTATION,
+            Self::InUse { .. } => ERRCODE_DEPENDENT_OBJECTS_STILL_EXIST,
+            Self::Tampered { .. } | Self::IssuerKeyTampered { .. } => {
+                ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION
             }
-            Self::Tampered { .. } => ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION,
             Self::NotInstalled => ERRCODE_UNDEFINED_TABLE,
             Self::UnknownName(_)
             | Self::UnknownUnnamed
@@ -193,13 +261,15 @@ impl KeyError {
             | Self::UnknownPurpose
             | Self::UnknownUsage
             | Self::NoUsage
+            | Self::BadAge
             | Self::NotConfirmed(_) => ERRCODE_INVALID_PARAMETER_VALUE,
             Self::AmbiguousModifier(_) => ERRCODE_AMBIGUOUS_ALIAS,
             Self::Null(_) => ERRCODE_NULL_VALUE_NOT_ALLOWED,
             Self::BadName => ERRCODE_INVALID_NAME,
-            Self::NameTaken(_) | Self::NameClashes(_) | Self::PurposeTaken(_) => {
-                ERRCODE_DUPLICATE_OBJECT
-            }
+            Self::NameTaken(_)
+            | Self::NameClashes(_)
+            | Self::OtherMaterial(_)
+            | Self::PurposeTaken(_) => ERRCODE_DUPLICATE_OBJECT,
             Self::Concurrent => ERRCODE_T_R_SERIALIZATION_FAILURE,
             Self::Standby => ERRCODE_READ_ONLY_SQL_TRANSACTION,
             Self::NoRandom => ERRCODE_SYSTEM_ERROR,
@@ -227,10 +297,30 @@ impl KeyError {
             Self::NoMaster => {
                 "Set ward.master_key_file or ward.master_key_command in postgresql.conf and restart the server."
             }
+            Self::NoBackupMaster | Self::BackupMaster { .. } => {
+                "Set ward.backup_master_key_file in postgresql.conf to a file with 32 random bytes in hexadecimal or base64, readable by the server's user only, and restart the server."
+            }
+            Self::WrongBackupMaster { .. } => {
+                "Add the backup master key it was made under to the file that ward.backup_master_key_file names, as a further line."
+            }
+            Self::TamperedExport => "Import the text as ward.export_encryption_keys returned it.",
+            Self::MalformedExport(_) => "Import what ward.export_encryption_keys returned.",
+            Self::OtherMaterial(_) => {
+                "Nothing was imported. Export only the keys that are needed: ward.export_encryption_keys takes a list of names."
+            }
+            Self::InUse { .. } => {
+                "Decrypt those columns or move them to another key first. With force => true their values are lost for good."
+            }
+            Self::BadAge => {
+                "Give an interval of more than zero and at most 100 years, without negative parts."
+            }
             Self::WrongMaster { .. } => {
                 "Add the master key that was in use when this key was made to the configured source, as a further line."
             }
-            Self::Corrupt { .. } | Self::Tampered { .. } => {
+            Self::IssuerKeyMaster { .. } => {
+                "Add the master key that was in use when the key was added to the configured source, as a further line."
+            }
+            Self::Corrupt { .. } | Self::Tampered { .. } | Self::IssuerKeyTampered { .. } => {
                 "Restore the registry's row from a backup. Find out who changed it: only a superuser can."
             }
             Self::NotInstalled => "Run CREATE EXTENSION pg_ward.",

@@ -3,6 +3,7 @@
 use super::cache::with_registry;
 use super::error::KeyError;
 use super::model::{Purpose, RESERVED_PREFIX, State};
+use super::store::StoredVersion;
 use super::{admin, registry::Registry, store};
 use crate::error::Result;
 use std::rc::Rc;
@@ -57,7 +58,7 @@ pub fn ensure_internal_key(purpose: Purpose) -> Result<InternalKey> {
         // Another session may have been first while this one waited for the lock.
         if let Err(KeyError::NoInternal(_)) = change.registry.of_purpose(purpose) {
             let name = format!("{RESERVED_PREFIX}{}", purpose.as_str());
-            admin::create(change, &name, purpose, None)?;
+            admin::create(change, &name, purpose, None, None)?;
         }
         Ok(())
     })?;
@@ -72,15 +73,16 @@ pub fn renew_internal_key(purpose: Purpose) -> Result<i32> {
         let place = key.active()?;
         let identity = key.key;
         let next = key.versions.last().map_or(1, |last| last.version + 1);
-        let former = key.versions.get_mut(place).map(|former| {
-            let wrapped = former.take_wrapped();
-            (former.version, former.key_id.0, wrapped)
-        });
+        let former = key.stored().into_iter().nth(place);
         let new = store::fresh_version(identity, next, purpose)?;
-        if let Some((version, id, wrapped)) = former {
-            change.set_state(identity, version, id, State::DecryptOnly, wrapped)?;
+        if let Some(former) = former {
+            let older = StoredVersion {
+                state: State::DecryptOnly,
+                ..former
+            };
+            change.put_version(identity, &older)?;
         }
-        change.insert_version(identity, new)?;
+        change.insert_version(identity, &new)?;
         Ok(next)
     })
 }

@@ -3,12 +3,16 @@
 use super::authentic::Row;
 use super::error::KeyError;
 use super::model::{Purpose, State, Usage, Usages};
-use super::{master, random};
-use crate::pg::keys::acl;
+use super::store::StoredVersion;
+use super::{master, random, stack};
 use crate::pg::keys::rows::{GrantRow, KeyRow, VersionRow};
+use crate::pg::keys::{acl, usage};
+use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::Oid;
 use std::rc::Rc;
-use ward_crypto::{Decryptor, Encryptor, KeyId, MasterKey, SecretKey, WrapContext, unwrap_key};
+use ward_crypto::{
+    Decryptor, Encryptor, KeyId, MasterKey, SecretKey, WrapContext, unwrap_key, wrapped_by,
+};
 
 /// One key.
 pub struct Key {
@@ -24,6 +28,8 @@ pub struct Key {
     pub versions: Vec<Version>,
     /// Who may use it.
     pub grants: Vec<Grant>,
+    /// The id of the master key that its row is authenticated under.
+    pub under: [u8; 8],
     fault: Option<KeyError>,
     allowed: Vec<(Oid, Usages)>,
 }
@@ -36,6 +42,12 @@ pub struct Version {
     pub key_id: KeyId,
     /// What may be done with it.
     pub state: State,
+    /// The ids of all master keys it was ever wrapped under, one after the other.
+    pub masters: Vec<u8>,
+    /// When its material was erased.
+    pub destroyed_at: Option<TimestampWithTimeZone>,
+    /// The id of the master key that its row is authenticated under.
+    pub under: [u8; 8],
     wrapped: Option<Vec<u8>>,
     secret: Option<Rc<SecretKey>>,
     encryptor: Option<Encryptor>,
@@ -50,6 +62,8 @@ pub struct Grant {
     pub role_oid: Oid,
     /// What it may do.
     pub usages: Usages,
+    /// The id of the master key that its row is authenticated under.
+    pub under: [u8; 8],
 }
 
 impl Key {
@@ -63,6 +77,7 @@ impl Key {
             is_default: row.is_default,
             versions: Vec::new(),
             grants: Vec::new(),
+            under: under(&row.mac),
             fault: None,
             allowed: Vec::new(),
         };
@@ -90,12 +105,16 @@ impl Key {
             key_id,
             state,
             wrapped: row.wrapped.as_deref(),
+            masters: &row.masters,
         };
         self.check(masters, &authentic, &row.mac);
         self.versions.push(Version {
             version: row.version,
             key_id: KeyId(key_id),
             state,
+            masters: row.masters.clone(),
+            destroyed_at: row.destroyed_at,
+            under: under(&row.mac),
             wrapped: row.wrapped.clone(),
             secret: None,
             encryptor: None,
@@ -118,6 +137,7 @@ impl Key {
             role_name: row.role_name.clone(),
             role_oid: row.role_oid,
             usages,
+            under: under(&row.mac),
         });
     }
 
@@ -238,14 +258,34 @@ impl Key {
         version.secret(&unwrap)
     }
 
+    /// The material of a version, in whatever state: to wrap it anew.
+    pub fn material(&mut self, place: usize) -> Result<Rc<SecretKey>, KeyError> {
+        let version = self
+            .versions
+            .get_mut(place)
+            .ok_or_else(|| KeyError::UnknownName(self.name.clone()))?;
+        version.secret(&Unwrap {
+            key: self.key,
+            name: &self.name,
+            purpose: self.purpose,
+        })
+    }
+
+    /// Its versions as they are stored.
+    pub fn stored(&self) -> Vec<StoredVersion> {
+        self.versions.iter().map(Version::stored).collect()
+    }
+
     /// What encrypts with the active version, under a nonce prefix of this backend alone.
     pub fn encryptor(&mut self) -> Result<&mut Encryptor, KeyError> {
         let place = self.active()?;
         let (version, unwrap) = self.usable(place)?;
+        usage::count(version.key_id.0, usage::Kind::Encryption);
         match version.encryptor {
             Some(ref mut encryptor) => Ok(encryptor),
             None => {
                 let secret = version.secret(&unwrap)?;
+                stack::dirty();
                 let encryptor = Encryptor::new(&secret, random::bytes()?, random::bytes()?);
                 Ok(version.encryptor.insert(encryptor))
             }
@@ -262,14 +302,21 @@ impl Key {
     /// What decrypts with a version.
     pub fn decryptor(&mut self, place: usize) -> Result<&mut Decryptor, KeyError> {
         let (version, unwrap) = self.usable(place)?;
+        usage::count(version.key_id.0, usage::Kind::Decryption);
         match version.decryptor {
             Some(ref mut decryptor) => Ok(decryptor),
             None => {
+                stack::dirty();
                 let decryptor = Decryptor::new(&*version.secret(&unwrap)?);
                 Ok(version.decryptor.insert(decryptor))
             }
         }
     }
+}
+
+/// The id of the master key before a MAC.
+fn under(mac: &[u8]) -> [u8; 8] {
+    mac.first_chunk().copied().unwrap_or_default()
 }
 
 struct Unwrap<'a> {
@@ -279,9 +326,20 @@ struct Unwrap<'a> {
 }
 
 impl Version {
-    /// Moves the wrapped material out, to be stored with another state.
-    pub fn take_wrapped(&mut self) -> Option<Vec<u8>> {
-        self.wrapped.take()
+    /// The id of the master key that its material is wrapped under, not authenticated by itself.
+    pub fn wrapped_under(&self) -> Option<[u8; 8]> {
+        wrapped_by(self.wrapped.as_deref()?).ok()
+    }
+
+    /// As it is stored.
+    pub fn stored(&self) -> StoredVersion {
+        StoredVersion {
+            version: self.version,
+            key_id: self.key_id.0,
+            state: self.state,
+            wrapped: self.wrapped.clone(),
+            masters: self.masters.clone(),
+        }
     }
 
     fn secret(&mut self, of: &Unwrap<'_>) -> Result<Rc<SecretKey>, KeyError> {
@@ -292,6 +350,7 @@ impl Version {
             name: of.name.to_owned(),
             version: self.version,
         };
+        stack::dirty();
         let wrapped = self.wrapped.as_deref().ok_or_else(corrupt)?;
         let context = WrapContext {
             key: of.key,

@@ -1,20 +1,16 @@
 //! Where the master key comes from. It lives only in the memory of the server's processes, who
 //! inherit it from the postmaster; never in shared memory, a table, or a setting that can be read.
 
-use super::command::{self, SIZE_LIMIT};
 use super::error::KeyError;
+use super::{command, file};
 use crate::error::{Result, report_hint};
 use crate::pg::keys::process;
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::{CStr, CString};
-use std::fs::{File, OpenOptions};
-use std::io::Read;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use ward_crypto::{MasterKey, parse_master_keys};
-use zeroize::Zeroizing;
+use ward_crypto::MasterKey;
 
 const ENVIRONMENT: &CStr = c"PG_WARD_MASTER_KEY";
 
@@ -63,8 +59,8 @@ pub fn init() -> Result<()> {
     );
     GucRegistry::define_string_guc(
         c"ward.master_key_command",
-        c"Shell command that prints the master key.",
-        c"Run once at start, by the server's user, with a limit of 10 seconds.",
+        c"Command that prints the master key.",
+        c"An absolute path and arguments, without a shell; run once at start, by the server's user, with a limit of 10 seconds.",
         &COMMAND,
         GucContext::Postmaster,
         flags,
@@ -80,17 +76,17 @@ pub fn init() -> Result<()> {
         (None, None, None) => (Source::None, Vec::new()),
         (Some(file), None, None) => {
             let file = PathBuf::from(file);
-            let keys = from_file(&file).map_err(|reason| unusable_file(&file, &reason))?;
+            let keys = file::read(&file).map_err(|reason| unusable_file(&file, &reason))?;
             (Source::File(file), keys)
         }
         (None, Some(command), None) => {
             let keys = command::output_of(&command)
-                .and_then(|output| parse(&output))
+                .and_then(|output| file::parse(&output))
                 .map_err(|reason| unusable("the output of ward.master_key_command", &reason))?;
             (Source::Command, keys)
         }
         (None, None, Some(value)) => {
-            let keys = parse(&value).map_err(|reason| {
+            let keys = file::parse(&value).map_err(|reason| {
                 unusable("the environment variable PG_WARD_MASTER_KEY", &reason)
             })?;
             (Source::Environment, keys)
@@ -153,67 +149,38 @@ fn lock() -> MutexGuard<'static, Master> {
 }
 
 fn refresh(master: &mut Master) {
-    let now = process::configuration_read_at();
-    let Source::File(file) = &master.source else {
-        return;
-    };
-    if master.read_at == now {
-        return;
+    if master.read_at != process::configuration_read_at() {
+        read_again(master);
     }
-    match from_file(file) {
-        Ok(keys) => master.keys = keys,
-        // As with every setting: a reload that fails is reported and changes nothing.
-        Err(reason) => pgrx::log!(
-            "pg_ward keeps the master keys it has: file \"{}\" cannot be used: {reason}",
-            file.display()
-        ),
-    }
-    master.read_at = now;
 }
 
-fn from_file(path: &Path) -> std::result::Result<Vec<MasterKey>, String> {
-    if !path.is_absolute() {
-        return Err("its name is not an absolute path".to_owned());
-    }
-    // Not blocking, so that a named pipe is refused below instead of waited for.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(|error| error.to_string())?;
-    check(&file)?;
-    let mut content = Zeroizing::new([0u8; SIZE_LIMIT + 1]);
-    let mut filled = 0;
-    while filled < content.len() {
-        match (&file).read(&mut content[filled..]) {
-            Ok(0) => return parse(&content[..filled]),
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.to_string()),
+/// Reads a file of master keys again, reload or not, because another session may have seen it first.
+/// Whether there are other keys now.
+pub fn reread() -> bool {
+    read_again(&mut lock())
+}
+
+fn read_again(master: &mut Master) -> bool {
+    let Source::File(path) = &master.source else {
+        return false;
+    };
+    master.read_at = process::configuration_read_at();
+    match file::read(path) {
+        Ok(keys) => {
+            let known = |keys: &[MasterKey]| keys.iter().map(MasterKey::id).collect::<Vec<_>>();
+            let changed = known(&keys) != known(&master.keys);
+            master.keys = keys;
+            changed
+        }
+        // As with every setting: a reload that fails is reported and changes nothing.
+        Err(reason) => {
+            pgrx::log!(
+                "pg_ward keeps the master keys it has: file \"{}\" cannot be used: {reason}",
+                path.display()
+            );
+            false
         }
     }
-    Err(format!("it holds more than {SIZE_LIMIT} bytes"))
-}
-
-/// Looks at the opened file, not at the name, which may point elsewhere by now.
-fn check(file: &File) -> std::result::Result<(), String> {
-    let metadata = file.metadata().map_err(|error| error.to_string())?;
-    if !metadata.is_file() {
-        return Err("it is not a regular file".to_owned());
-    }
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(format!(
-            "group or others have access to it (mode {mode:04o}); set mode 0600 or 0400"
-        ));
-    }
-    Ok(())
-}
-
-fn parse(content: &[u8]) -> std::result::Result<Vec<MasterKey>, String> {
-    let text = std::str::from_utf8(content)
-        .map_err(|_| "it is neither hexadecimal nor base64 text".to_owned())?;
-    parse_master_keys(text).map_err(|error| error.to_string())
 }
 
 fn unusable_file(path: &Path, reason: &str) -> pgrx::pg_sys::panic::ErrorReport {

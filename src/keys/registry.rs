@@ -4,11 +4,12 @@ use super::error::KeyError;
 use super::key::Key;
 use super::master;
 use super::model::{Purpose, Usage, parse_name};
-use crate::pg::keys::rows;
+use crate::pg::keys::rows::{self, Rows};
 use std::collections::HashMap;
 use ward_crypto::{KeyId, type_modifier};
 
 /// All keys of a database.
+#[derive(Default)]
 pub struct Registry {
     keys: Vec<Key>,
     by_name: HashMap<String, usize>,
@@ -22,6 +23,15 @@ impl Registry {
     /// Reads and authenticates the registry as it is now.
     pub fn load() -> Result<Self, KeyError> {
         let rows = rows::read().ok_or(KeyError::NotInstalled)?;
+        let registry = Self::build(&rows)?;
+        // Another session may have seen a new master key, and rewrapped, before this one.
+        if registry.require_masters().is_err() && master::reread() {
+            return Self::build(&rows);
+        }
+        Ok(registry)
+    }
+
+    fn build(rows: &Rows) -> Result<Self, KeyError> {
         master::with(|masters| {
             let mut keys: Vec<Key> = rows.keys.iter().map(|row| Key::new(masters, row)).collect();
             let places: HashMap<[u8; 16], usize> =
@@ -75,6 +85,11 @@ impl Registry {
         &self.keys
     }
 
+    /// All keys, to take out what is to be stored anew.
+    pub fn keys_mut(&mut self) -> &mut [Key] {
+        &mut self.keys
+    }
+
     /// The key of this name, authentic.
     pub fn by_name(&mut self, name: &str) -> Result<&mut Key, KeyError> {
         self.by_name
@@ -120,6 +135,11 @@ impl Registry {
                 key.sound()
                     .is_ok_and(|key| key.require(user, usage).is_ok())
             })
+    }
+
+    /// Whether a version of a key has this id.
+    pub fn has_id(&self, id: [u8; 8]) -> bool {
+        self.by_id.contains_key(&id)
     }
 
     /// The default key, authentic.

@@ -2,32 +2,57 @@
 
 use super::authentic::Row;
 use super::error::KeyError;
+use super::key::Grant;
 use super::model::{Purpose, State, Usages};
 use super::registry::Registry;
-use super::{master, random};
+use super::{master, random, stack};
 use crate::error::Result;
 use crate::pg::keys::{invalidation, process, rows};
-use pgrx::datum::DatumWithOid;
+use pgrx::datum::{DatumWithOid, Interval};
 use pgrx::pg_sys::Oid;
 use pgrx::spi::{Spi, SpiClient};
-use ward_crypto::{SecretKey, WrapContext, wrap_key};
+use ward_crypto::{MasterKey, SecretKey, WrapContext, wrap_key};
 use zeroize::Zeroizing;
 
 /// A change under way: the lock is held and the registry is as it is now.
 pub struct Change<'a, 'conn> {
     /// As read under the lock.
     pub registry: Registry,
-    client: &'a mut SpiClient<'conn>,
+    /// The connection that the change is made through.
+    pub client: &'a mut SpiClient<'conn>,
 }
 
-/// A version as it is to be stored.
-pub struct NewVersion {
+/// A version as it is stored.
+#[derive(Clone)]
+pub struct StoredVersion {
     /// Counts from 1.
     pub version: i32,
     /// What envelopes name it by.
     pub key_id: [u8; 8],
-    /// Its material, wrapped.
-    pub wrapped: Vec<u8>,
+    /// What may be done with it.
+    pub state: State,
+    /// Its material, wrapped; none once it is destroyed.
+    pub wrapped: Option<Vec<u8>>,
+    /// The ids of all master keys it was ever wrapped under, one after the other.
+    pub masters: Vec<u8>,
+}
+
+impl StoredVersion {
+    /// Notes that a copy exists that is wrapped under the master key of this id.
+    pub fn wrapped_under(&mut self, master: [u8; 8]) {
+        if !self.masters.chunks(8).any(|known| known == master) {
+            self.masters.extend_from_slice(&master);
+        }
+    }
+
+    /// Without its material, for ever.
+    pub fn destroyed(self) -> Self {
+        Self {
+            state: State::Destroyed,
+            wrapped: None,
+            ..self
+        }
+    }
 }
 
 /// Runs `f` while no other session changes the registry. The change counts in this transaction at
@@ -46,10 +71,14 @@ pub fn change<T>(
             &[],
         )?;
         invalidation::changing(relation);
+        // What is made now must be under the master key that is the current one by now.
+        master::reread();
         let registry = Registry::load()?;
         f(&mut Change { registry, client })
     });
     invalidation::changing(relation);
+    stack::dirty();
+    stack::wipe();
     Ok(outcome?)
 }
 
@@ -74,29 +103,44 @@ impl Change<'_, '_> {
         name: &str,
         purpose: Purpose,
         is_default: bool,
+        max_age: Option<Interval>,
     ) -> std::result::Result<(), KeyError> {
         let mac = key_mac(&key, name, purpose, is_default)?;
         self.one(
-            "INSERT INTO ward.encryption_key (key, name, purpose, is_default, mac) \
-             VALUES ($1, $2, $3, $4, $5)",
+            "INSERT INTO ward.encryption_key (key, name, purpose, is_default, mac, max_age) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
             &[
                 pgrx::Uuid::from_bytes(key).into(),
                 name.into(),
                 purpose.as_str().into(),
                 is_default.into(),
                 mac.into(),
+                max_age.into(),
             ],
         )
     }
 
-    /// Makes a key the default one, or no longer.
-    pub fn set_default(
+    /// Says after what time a key should be rotated.
+    pub fn set_max_age(
+        &mut self,
+        key: [u8; 16],
+        max_age: Option<Interval>,
+    ) -> std::result::Result<(), KeyError> {
+        self.one(
+            "UPDATE ward.encryption_key SET max_age = $2 WHERE key = $1",
+            &[pgrx::Uuid::from_bytes(key).into(), max_age.into()],
+        )
+    }
+
+    /// Makes a key the default one, or no longer, and authenticates its row anew.
+    pub fn put_key(
         &mut self,
         key: [u8; 16],
         name: &str,
+        purpose: Purpose,
         is_default: bool,
     ) -> std::result::Result<(), KeyError> {
-        let mac = key_mac(&key, name, Purpose::DataEncryption, is_default)?;
+        let mac = key_mac(&key, name, purpose, is_default)?;
         self.one(
             "UPDATE ward.encryption_key SET is_default = $2, mac = $3 WHERE key = $1",
             &[
@@ -107,50 +151,47 @@ impl Change<'_, '_> {
         )
     }
 
-    /// Adds the active version of a key.
+    /// Adds a version of a key.
     pub fn insert_version(
         &mut self,
         key: [u8; 16],
-        new: NewVersion,
+        new: &StoredVersion,
     ) -> std::result::Result<(), KeyError> {
-        let mac = version_mac(
-            &key,
-            new.version,
-            new.key_id,
-            State::Active,
-            Some(&new.wrapped),
-        )?;
+        let mac = version_mac(&key, new)?;
         self.one(
-            "INSERT INTO ward.encryption_key_version (key, version, key_id, state, wrapped, mac) \
-             VALUES ($1, $2, $3, 'active', $4, $5)",
+            "INSERT INTO ward.encryption_key_version \
+             (key, version, key_id, state, wrapped, masters, mac) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
             &[
                 pgrx::Uuid::from_bytes(key).into(),
                 new.version.into(),
                 new.key_id.to_vec().into(),
-                new.wrapped.into(),
+                new.state.as_str().into(),
+                new.wrapped.clone().into(),
+                new.masters.clone().into(),
                 mac.into(),
             ],
         )
     }
 
-    /// Gives a version another state. `wrapped` stays, or is erased by `None`.
-    pub fn set_state(
+    /// Stores a version in place of what it was.
+    pub fn put_version(
         &mut self,
         key: [u8; 16],
-        version: i32,
-        key_id: [u8; 8],
-        state: State,
-        wrapped: Option<Vec<u8>>,
+        version: &StoredVersion,
     ) -> std::result::Result<(), KeyError> {
-        let mac = version_mac(&key, version, key_id, state, wrapped.as_deref())?;
+        let mac = version_mac(&key, version)?;
         self.one(
-            "UPDATE ward.encryption_key_version SET state = $3, wrapped = $4, mac = $5 \
+            "UPDATE ward.encryption_key_version \
+             SET state = $3, wrapped = $4, masters = $5, mac = $6, destroyed_at = \
+                 CASE WHEN $3 = 'destroyed' THEN coalesce(destroyed_at, pg_catalog.now()) END \
              WHERE key = $1 AND version = $2",
             &[
                 pgrx::Uuid::from_bytes(key).into(),
-                version.into(),
-                state.as_str().into(),
-                wrapped.into(),
+                version.version.into(),
+                version.state.as_str().into(),
+                version.wrapped.clone().into(),
+                version.masters.clone().into(),
                 mac.into(),
             ],
         )
@@ -185,6 +226,28 @@ impl Change<'_, '_> {
         )
     }
 
+    /// Authenticates a grant anew; it stays the one that was made when it was made.
+    pub fn renew_grant(
+        &mut self,
+        key: [u8; 16],
+        grant: &Grant,
+    ) -> std::result::Result<(), KeyError> {
+        let row = Row::Grant {
+            role_name: &grant.role_name,
+            role_oid: grant.role_oid,
+            usages: grant.usages,
+        };
+        let mac = current_mac(&row, &key)?;
+        self.one(
+            "UPDATE ward.key_grant SET mac = $3 WHERE key = $1 AND role_name = $2::name",
+            &[
+                pgrx::Uuid::from_bytes(key).into(),
+                grant.role_name.as_str().into(),
+                mac.into(),
+            ],
+        )
+    }
+
     /// Takes everything about a key from a role.
     pub fn delete_grant(
         &mut self,
@@ -203,9 +266,41 @@ pub fn fresh_version(
     key: [u8; 16],
     version: i32,
     purpose: Purpose,
-) -> std::result::Result<NewVersion, KeyError> {
+) -> std::result::Result<StoredVersion, KeyError> {
     let material = Zeroizing::new(random::bytes()?);
     let secret = SecretKey::new(*material);
+    let (wrapped, master) = wrap(key, version, purpose, &secret)?;
+    Ok(StoredVersion {
+        version,
+        key_id: secret.id().0,
+        state: State::Active,
+        wrapped: Some(wrapped),
+        masters: master.to_vec(),
+    })
+}
+
+/// `secret` wrapped under the current master key, and the id of that.
+pub fn wrap(
+    key: [u8; 16],
+    version: i32,
+    purpose: Purpose,
+    secret: &SecretKey,
+) -> std::result::Result<(Vec<u8>, [u8; 8]), KeyError> {
+    master::with(|masters| {
+        let current = masters.first().ok_or(KeyError::NoMaster)?;
+        let wrapped = wrap_under(current, key, version, purpose, secret)?;
+        Ok((wrapped, current.id()))
+    })?
+}
+
+/// `secret` wrapped under `master`.
+pub fn wrap_under(
+    master: &MasterKey,
+    key: [u8; 16],
+    version: i32,
+    purpose: Purpose,
+    secret: &SecretKey,
+) -> std::result::Result<Vec<u8>, KeyError> {
     let nonce = random::bytes()?;
     let context = WrapContext {
         key,
@@ -213,15 +308,7 @@ pub fn fresh_version(
             .map_err(|_| KeyError::Store("too many versions".to_owned()))?,
         purpose: purpose.as_str(),
     };
-    let wrapped = master::with(|masters| {
-        let current = masters.first().ok_or(KeyError::NoMaster)?;
-        Ok::<_, KeyError>(wrap_key(current, &context, &secret, nonce)?)
-    })??;
-    Ok(NewVersion {
-        version,
-        key_id: secret.id().0,
-        wrapped,
-    })
+    Ok(wrap_key(master, &context, secret, nonce)?)
 }
 
 fn key_mac(
@@ -238,18 +325,13 @@ fn key_mac(
     current_mac(&row, key)
 }
 
-fn version_mac(
-    key: &[u8; 16],
-    version: i32,
-    key_id: [u8; 8],
-    state: State,
-    wrapped: Option<&[u8]>,
-) -> std::result::Result<Vec<u8>, KeyError> {
+fn version_mac(key: &[u8; 16], version: &StoredVersion) -> std::result::Result<Vec<u8>, KeyError> {
     let row = Row::Version {
-        version,
-        key_id,
-        state,
-        wrapped,
+        version: version.version,
+        key_id: version.key_id,
+        state: version.state,
+        wrapped: version.wrapped.as_deref(),
+        masters: &version.masters,
     };
     current_mac(&row, key)
 }

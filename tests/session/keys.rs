@@ -244,33 +244,6 @@ fn a_missing_key_file_is_refused_at_start() {
 }
 
 #[test]
-fn the_master_key_from_a_command() {
-    let key = random_key();
-    let options = Options::default()
-        .master_key(MasterKey::None)
-        .set("ward.master_key_command", &format!("echo {key}"));
-    let cluster = Cluster::with_extension_and(options);
-    let mut client = cluster.superuser();
-    run(
-        &mut client,
-        "SELECT ward.generate_encryption_key('k'); SELECT ward.encrypt('x')",
-    );
-}
-
-#[test]
-fn a_master_key_command_that_fails_is_refused_at_start() {
-    let options = Options::default()
-        .master_key(MasterKey::None)
-        .set("ward.master_key_command", "exit 3");
-    let failure = Cluster::try_start(options).err().expect("no start");
-    assert!(
-        failure.log.contains("ward.master_key_command"),
-        "{}",
-        failure.log
-    );
-}
-
-#[test]
 fn the_master_key_from_the_environment_is_not_left_there_for_children() {
     let key = random_key();
     let mut options = Options::default().master_key(MasterKey::None);
@@ -310,7 +283,11 @@ fn a_damaged_key_file_at_reload_keeps_the_key_that_works() {
 fn the_master_key_cannot_be_redirected_with_alter_system() {
     let cluster = Cluster::with_extension();
     let mut client = cluster.superuser();
-    for name in ["ward.master_key_file", "ward.master_key_command"] {
+    for name in [
+        "ward.master_key_file",
+        "ward.master_key_command",
+        "ward.backup_master_key_file",
+    ] {
         refused(
             &mut client,
             &format!("ALTER SYSTEM SET {name} = '/tmp/other'"),

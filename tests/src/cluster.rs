@@ -1,10 +1,10 @@
 //! One private PostgreSQL cluster.
 
+use crate::files::give_to_server;
 use crate::options::{MasterKey, Options, random_key};
-use crate::process::{kill_family, program, send, server_command, server_user};
+use crate::process::{kill_family, program, send, server_command};
 use crate::{DATABASE, SUPERUSER};
 use nix::sys::signal::Signal;
-use nix::unistd::chown;
 use postgres::{Client, Config, NoTls};
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions, Permissions};
@@ -76,6 +76,46 @@ impl Cluster {
         self.client(name, SUPERUSER)
             .batch_execute("CREATE EXTENSION pg_ward")
             .expect("create the extension");
+    }
+
+    /// A hot standby of this cluster with the same master key, streaming from it.
+    pub fn standby(&self) -> Self {
+        let directory = TempDir::with_prefix("ward-").expect("make a temporary directory");
+        give_to_server(directory.path());
+        let mut standby = Self {
+            directory,
+            environment: self.environment.clone(),
+            server: None,
+        };
+        let output = server_command("pg_basebackup", standby.directory.path())
+            .args([
+                "--checkpoint=fast",
+                "--no-sync",
+                "--write-recovery-conf",
+                "--pgdata",
+            ])
+            .arg(standby.data_directory())
+            .arg("--host")
+            .arg(self.socket_directory())
+            .args(["--port", &PORT.to_string(), "--username", SUPERUSER])
+            .output()
+            .expect("run pg_basebackup");
+        assert!(
+            output.status.success(),
+            "pg_basebackup: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let key = fs::read_to_string(self.master_key_file()).expect("read the master key");
+        standby.write_master_key(&key, 0o600);
+        standby.append_settings(&format!(
+            "unix_socket_directories = '{}'\nward.master_key_file = '{}'\n",
+            standby.directory.path().display(),
+            standby.master_key_file().display()
+        ));
+        standby
+            .launch()
+            .unwrap_or_else(|failure| panic!("no standby:\n{}", failure.log));
+        standby
     }
 
     /// A superuser's connection to [`DATABASE`].
@@ -327,12 +367,5 @@ impl Drop for Cluster {
                 "a server process crashed:\n{log}"
             );
         }
-    }
-}
-
-/// Makes a file or directory the property of the user the servers run as.
-pub fn give_to_server(path: &Path) {
-    if let Some((uid, gid)) = server_user() {
-        chown(path, Some(uid), Some(gid)).expect("give a file to the server's user");
     }
 }

@@ -6,12 +6,14 @@
 //! `postgres`, because PostgreSQL refuses to run as root.
 
 mod cluster;
+mod files;
 mod issuer;
 mod options;
 mod process;
 mod query;
 
-pub use cluster::{Cluster, StartFailure, give_to_server};
+pub use cluster::{Cluster, StartFailure};
+pub use files::{ServerFiles, give_to_server};
 pub use issuer::{Algorithm, Issuer, now};
 pub use options::{MasterKey, Options, random_key};
 pub use postgres;

@@ -4,5 +4,7 @@
 mod admin;
 mod parse;
 mod registry;
+mod rewrap;
 
 pub use registry::with;
+pub use rewrap::rewrap;

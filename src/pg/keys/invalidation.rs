@@ -90,10 +90,25 @@ unsafe extern "C-unwind" fn at_transaction(
     event: pg_sys::XactEvent::Type,
     _arg: *mut core::ffi::c_void,
 ) {
-    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_PREPARE};
-    if !CHANGED.get() {
-        return;
+    use pg_sys::XactEvent::{
+        XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PARALLEL_ABORT, XACT_EVENT_PARALLEL_COMMIT,
+    };
+    if CHANGED.get() {
+        changed(event);
     }
+    if matches!(
+        event,
+        XACT_EVENT_COMMIT
+            | XACT_EVENT_ABORT
+            | XACT_EVENT_PARALLEL_COMMIT
+            | XACT_EVENT_PARALLEL_ABORT
+    ) {
+        crate::keys::drop_stale();
+    }
+}
+
+fn changed(event: pg_sys::XactEvent::Type) {
+    use pg_sys::XactEvent::{XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_PREPARE};
     match event {
         // The change is visible to others by now: raised earlier, they would load the old state
         // and keep it.
@@ -133,6 +148,7 @@ unsafe extern "C-unwind" fn at_relation(_arg: pg_sys::Datum, relation: pg_sys::O
     // InvalidOid stands for all relations.
     if relation == pg_sys::InvalidOid || relation == REGISTRY.get() {
         forget();
+        crate::keys::drop_stale();
     }
 }
 

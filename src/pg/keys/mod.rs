@@ -2,5 +2,7 @@
 
 pub mod acl;
 pub mod invalidation;
+pub mod nudge;
 pub mod process;
 pub mod rows;
+pub mod usage;

@@ -34,6 +34,12 @@ pub fn kill_group(leader: u32) {
     }
 }
 
+/// The user this process acts as.
+pub fn user() -> u32 {
+    // SAFETY: takes nothing and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
 /// When this process, or the postmaster before forking it, last read its configuration.
 pub fn configuration_read_at() -> i64 {
     // SAFETY: a plain global of this process, written only by this thread.

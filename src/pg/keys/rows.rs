@@ -31,8 +31,12 @@ pub struct VersionRow {
     pub state: String,
     /// The wrapped material, NULL when destroyed.
     pub wrapped: Option<Vec<u8>>,
+    /// The ids of all master keys it was ever wrapped under.
+    pub masters: Vec<u8>,
     /// The id of a master key, then a MAC under it.
     pub mac: Vec<u8>,
+    /// When its material was erased.
+    pub destroyed_at: Option<TimestampWithTimeZone>,
 }
 
 /// A row of `ward.key_grant`.
@@ -102,7 +106,9 @@ pub fn read() -> Option<Rows> {
                     key_id: row.get(2)?,
                     state: row.get(3)?,
                     wrapped: row.get(4),
-                    mac: row.get(5)?,
+                    masters: row.get(5)?,
+                    mac: row.get(6)?,
+                    destroyed_at: row.get(8),
                 })
             })?,
             grants: scan(grants, snapshot, |row| {

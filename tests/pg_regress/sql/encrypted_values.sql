@@ -259,7 +259,7 @@ SELECT ward.enable_encryption_key('k');
 SELECT ward.rotate_encryption_key('k');
 INSERT INTO t VALUES (32, 'after@rotation', 'after');
 SELECT email::text FROM t WHERE email IN ('h@b.c', 'after@rotation') ORDER BY 1;
-SELECT ward.destroy_encryption_key('k', 'k');
+SELECT ward.destroy_encryption_key('k', 'k', force => true);
 SELECT count(*) FROM t WHERE email = 'h@b.c';
 SELECT try($$SELECT email::text FROM t WHERE id = 8$$);
 ANALYZE t;

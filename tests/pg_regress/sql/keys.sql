@@ -162,7 +162,7 @@ SELECT try($$SELECT count(*) > 0 FROM ward.encryption_keys$$);
 RESET ROLE;
 -- With EXECUTE alone a role manages keys, without any right on the tables; the default grantee is
 -- the caller, not the functions' owner.
-GRANT EXECUTE ON FUNCTION ward.generate_encryption_key(text, text, name) TO ward_keys_admin;
+GRANT EXECUTE ON FUNCTION ward.generate_encryption_key(text, text, name, interval) TO ward_keys_admin;
 SET ROLE ward_keys_admin;
 SELECT try($$SELECT ward.generate_encryption_key('of_admin') IS NOT NULL$$);
 SELECT try($$SELECT ward.decrypt(ward.encrypt('x', 'of_admin'))$$);
@@ -261,7 +261,7 @@ SELECT as_alice();
 SELECT try($$SELECT ward.decrypt(ward.encrypt('x', 'second'))$$);
 ROLLBACK;
 BEGIN;
-UPDATE ward.encryption_key_version v SET state = 'destroyed', wrapped = NULL
+UPDATE ward.encryption_key_version v SET state = 'destroyed', wrapped = NULL, destroyed_at = now()
     FROM ward.encryption_key k WHERE k.key = v.key AND k.name = 'first' AND v.version = 1;
 SELECT as_alice();
 ROLLBACK;
