@@ -134,6 +134,22 @@ SELECT ward.test_isolation('both_of', 'trial_app', '{"tenant": "a", "user": "u",
 REVOKE ALL ON both_of FROM trial_app;
 SELECT * FROM ward.test_isolation('below', 'trial_app', '{"tenant": "a", "user": "a0000000-0000-4000-8000-000000000001"}', '{"tenant": "a", "user": "a0000000-0000-4000-8000-000000000002"}') WHERE attempt ~ '^a';
 
+-- Integer and text users, as tokens name them; hostile names; a database where only tokens count.
+CREATE TABLE "Trial ""of' %I" ("The ""User" int, "Name" text, "$1" text);
+INSERT INTO "Trial ""of' %I" VALUES (7, 'seven', '$2'), (8, 'eight', NULL);
+GRANT SELECT, INSERT, UPDATE, DELETE ON "Trial ""of' %I" TO trial_app;
+SELECT ward.enable_user_isolation('"Trial ""of'' %I"', 'The "User');
+RESET ROLE;
+SET ward.context_mode = 'token';
+SELECT bool_and(isolated IS TRUE), count(isolated) FROM ward.test_isolation('"Trial ""of'' %I"', 'trial_app', '7', '8');
+RESET ward.context_mode;
+SET ROLE trial_owner;
+SELECT count(isolated) FROM ward.test_isolation('"Trial ""of'' %I"', 'trial_app', '07', '8.0');
+SELECT ward.disable_isolation('"Trial ""of'' %I"');
+SELECT ward.enable_user_isolation('"Trial ""of'' %I"', 'Name');
+SELECT bool_and(isolated IS TRUE), count(isolated) FROM ward.test_isolation('"Trial ""of'' %I"', 'trial_app', 'seven', 'eight');
+SELECT bool_and(isolated IS TRUE), count(isolated) FROM ward.test_isolation('"Trial ""of'' %I"', 'trial_app', 'seven'' OR true --', 'eight');
+
 -- Who may, and with what.
 SELECT ward.test_isolation(NULL, 'trial_app', 'a', 'b');
 SELECT ward.test_isolation('doc', NULL, 'a', 'b');

@@ -5,6 +5,8 @@
 
 mod attempt;
 mod subject;
+mod target;
+mod verdict;
 
 use super::policy::State;
 use super::rule::Rule;
@@ -15,11 +17,12 @@ use crate::error::{self, Result};
 use crate::pg::context::trial::{self, Failure, Sample};
 use crate::pg::values::Text;
 use crate::pg::{encoding, owner};
-use attempt::{Line, Target};
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 use std::ffi::CStr;
 use subject::Subject;
+use target::Target;
+use verdict::Line;
 
 #[pg_extern(sql = r#"
 CREATE FUNCTION ward."test_isolation"("tab" regclass, "role" name, "context_a" text, "context_b" text)
