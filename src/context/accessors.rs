@@ -9,9 +9,7 @@ use pgrx::prelude::*;
 
 #[pg_extern(stable, parallel_safe)]
 fn get_tenant_context() -> Result<Option<TextValue>> {
-    state::read(|context| context.tenant.clone())?
-        .map(|tenant| text(&tenant))
-        .transpose()
+    state::read(|context| context.tenant.as_deref().map(text))?.transpose()
 }
 
 #[pg_extern(stable, parallel_safe)]
@@ -26,9 +24,7 @@ fn get_current_tenant_number() -> Result<Option<i64>> {
 
 #[pg_extern(stable, parallel_safe)]
 fn get_user_context() -> Result<Option<TextValue>> {
-    state::read(|context| context.user_id.clone())?
-        .map(|user| text(&user))
-        .transpose()
+    state::read(|context| context.user_id.as_deref().map(text))?.transpose()
 }
 
 #[pg_extern(stable, parallel_safe)]

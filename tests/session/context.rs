@@ -336,3 +336,17 @@ fn the_policy_uses_the_index() {
     let plan = ward_tests::texts(&mut app, "EXPLAIN SELECT * FROM orders").join("\n");
     assert!(plan.contains("Index"), "{plan}");
 }
+
+#[test]
+fn an_error_passes_the_hooks_with_all_its_fields() {
+    let (_cluster, _admin, mut app) = isolated();
+    run(
+        &mut app,
+        "CREATE TEMPORARY TABLE t (id int CONSTRAINT one_each PRIMARY KEY, n int NOT NULL); INSERT INTO t VALUES (1, 1)",
+    );
+    let unique = refused(&mut app, "INSERT INTO t VALUES (1, 1)");
+    assert_eq!(unique.constraint(), Some("one_each"));
+    assert_eq!(unique.table(), Some("t"));
+    let null = refused(&mut app, "INSERT INTO t VALUES (2, NULL)");
+    assert_eq!(null.column(), Some("n"));
+}

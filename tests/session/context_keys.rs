@@ -133,37 +133,16 @@ fn a_key_added_altered_or_revived_by_writing_the_table() {
         .with_name("https://attacker.example")
         .register(&mut admin);
     let token = issuer.token("a");
-    for (change, undo) in [
-        (
-            "UPDATE ward.jwt_key SET key = (SELECT key FROM ward.jwt_key WHERE kid = 'evil') WHERE kid = 'k1'",
-            "",
-        ),
-        (
-            "UPDATE ward.jwt_key SET audience = 'web' WHERE kid = 'k1'",
-            "",
-        ),
-        (
-            "UPDATE ward.jwt_key SET algorithms = '{ES256,RS256}' WHERE kid = 'k1'",
-            "",
-        ),
-        (
-            "UPDATE ward.jwt_key SET id = gen_random_uuid() WHERE kid = 'k1'",
-            "",
-        ),
-        (
-            "UPDATE ward.jwt_key SET mac = decode(repeat('00', 40), 'hex') WHERE kid = 'k1'",
-            "",
-        ),
-        (
-            "SELECT ward.retire_jwt_key('https://idp.example', 'k1');
+    for change in [
+        "UPDATE ward.jwt_key SET key = (SELECT key FROM ward.jwt_key WHERE kid = 'evil') WHERE kid = 'k1'",
+        "UPDATE ward.jwt_key SET audience = 'web' WHERE kid = 'k1'",
+        "UPDATE ward.jwt_key SET algorithms = '{ES256,RS256}' WHERE kid = 'k1'",
+        "UPDATE ward.jwt_key SET id = gen_random_uuid() WHERE kid = 'k1'",
+        "UPDATE ward.jwt_key SET mac = decode(repeat('00', 40), 'hex') WHERE kid = 'k1'",
+        "SELECT ward.retire_jwt_key('https://idp.example', 'k1');
              UPDATE ward.jwt_key SET retired = false WHERE kid = 'k1'",
-            "",
-        ),
-        (
-            "DELETE FROM ward.jwt_key WHERE kid = 'k1';
+        "DELETE FROM ward.jwt_key WHERE kid = 'k1';
              UPDATE ward.jwt_key SET issuer = 'https://idp.example', kid = 'k1' WHERE kid = 'evil'",
-            "",
-        ),
     ] {
         assert_eq!(authenticate(&mut app, &token), None, "before {change}");
         run(
@@ -171,7 +150,6 @@ fn a_key_added_altered_or_revived_by_writing_the_table() {
             "CREATE TABLE kept AS SELECT * FROM ward.jwt_key",
         );
         run(&mut admin, change);
-        run(&mut admin, undo);
         let error = authenticate(&mut app, &token).unwrap_or_else(|| panic!("{change}: accepted"));
         assert!(
             ["23000", "F0000"].contains(&error.code().code()),

@@ -67,6 +67,17 @@ impl Issuer {
         }
     }
 
+    /// An issuer that signs with an ES256 key that was made elsewhere, in PEM (PKCS #8).
+    pub fn es256_from_pem(private: &str) -> Self {
+        Self {
+            name: "https://idp.example".to_owned(),
+            kid: "k1".to_owned(),
+            algorithm: Algorithm::ES256,
+            key: EncodingKey::from_ec_pem(private.as_bytes()).expect("read the key"),
+            public_der: Vec::new(),
+        }
+    }
+
     /// The same issuer under another key id.
     pub fn with_kid(mut self, kid: &str) -> Self {
         kid.clone_into(&mut self.kid);

@@ -73,9 +73,9 @@ proptest! {
     }
 
     #[test]
-    fn context(xid: u64, position: u32, occurred_at: i64, source in 0u8..3, texts in vec(of(".{0,20}"), 10)) {
+    fn context(xid: u64, position: u32, occurred_at: i64, source in 0u8..4, texts in vec(of(".{0,20}"), 10)) {
         let text = |at: usize| texts[at].as_deref();
-        let source = [ContextSource::None, ContextSource::Trusted, ContextSource::Token][usize::from(source)];
+        let source = [ContextSource::None, ContextSource::Trusted, ContextSource::Token, ContextSource::Override][usize::from(source)];
         let leaf = Leaf::Context(ContextLeaf {
             xid, position, occurred_at, source,
             tenant_id: text(0), user_id: text(1), session_id: text(2), service_name: text(3), client_ip: text(4),

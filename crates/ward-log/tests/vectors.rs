@@ -6,9 +6,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use ward_log::{
-    Checkpoint, ContextLeaf, ContextSource, ImageWriter, IncarnationLeaf, Operation, RowLeaf,
-    SealLeaf, Shape, ShapeLeaf, Snapshot, TrailerLeaf, TransactionChain, Tree, ViolationKind,
-    ViolationLeaf, empty_root, image_commitment, leaf_hash, push_record, vkey,
+    Checkpoint, ContextLeaf, ContextSource, Details, EventLeaf, ImageWriter, IncarnationLeaf,
+    Operation, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot, TrailerLeaf,
+    TransactionChain, Tree, ViolationKind, ViolationLeaf, empty_root, image_commitment, leaf_hash,
+    push_record, vkey,
 };
 
 const SPECIFICATION: &str = include_str!("../../../docs/log-format.md");
@@ -81,6 +82,16 @@ fn computed() -> BTreeMap<&'static str, String> {
         image_commit: commit,
         record_id: Some("7"),
     };
+    let event = EventLeaf {
+        xid,
+        position: 3,
+        context_back: 2,
+        occurred_at: 1_700_000_000_000_003,
+        severity: Severity::Medium,
+        event_type: "tenant_override",
+        details: Details::new("{\"reason\":\"\u{e4}\"}").unwrap(),
+    };
+    let event = encoded(|out| event.encode(out));
     let shape_leaf = encoded(|out| {
         ShapeLeaf {
             xid,
@@ -151,6 +162,7 @@ fn computed() -> BTreeMap<&'static str, String> {
         ("shape_leaf_hash", hex(&leaf_hash(&shape_leaf))),
         ("context_leaf", hex(&context)),
         ("row_leaf", hex(&row)),
+        ("event_leaf", hex(&event)),
         ("chain", hex(&chain.digest())),
         ("trailer_leaf", hex(&trailer)),
         ("violation_leaf", hex(&violation)),

@@ -34,18 +34,22 @@ pub const SIZE_LIMIT: usize = 16 * 1024;
 /// Sets the context that a verified token stands for.
 #[pg_extern(volatile, parallel_unsafe)]
 fn authenticate(jwt: Option<Text<'_>>, is_local: default!(Option<bool>, true)) -> Result<()> {
+    setting::hiding_statement(|| enter(jwt, is_local))
+}
+
+fn enter(jwt: Option<Text>, is_local: Option<bool>) -> Result<()> {
     let is_local = scope(is_local)?;
     let settings = Settings::current();
-    let accepted = accept(jwt, &settings).inspect_err(|_| setting::hide_statement())?;
+    let accepted = accept(jwt, &settings)?;
     let context = SecurityContext {
         transaction_local: is_local,
         ..accepted.context.clone()
     };
     if let Some(tenant) = &context.tenant {
-        state::check_tenant(tenant).inspect_err(|_| setting::hide_statement())?;
+        state::check_tenant(tenant)?;
     }
     if settings.single_use {
-        single_use::consume(&accepted).inspect_err(|_| setting::hide_statement())?;
+        single_use::consume(&accepted)?;
     }
     setting::store(context, is_local)?;
     state::bind_tenant();

@@ -3,7 +3,6 @@
 
 use crate::context::state;
 use crate::error;
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 use pgrx::prelude::*;
 use std::ffi::c_int;
 use std::sync::OnceLock;
@@ -20,19 +19,36 @@ pub fn register() {
     }
 }
 
-#[pg_guard]
-unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
-    // SAFETY: the executor passes a valid query with its plan.
-    let parallel = unsafe { (*(*query).plannedstmt).parallelModeNeeded };
-    if parallel && let Err(report) = state::enter_parallel() {
-        error::raise(report);
+mod plain {
+    use pgrx::pg_sys;
+    use std::ffi::c_int;
+
+    // Without pgrx's guard: an error that passes the guard is raised anew and loses what it says of
+    // constraint, table, column and place.
+    unsafe extern "C-unwind" {
+        pub fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
     }
-    // SAFETY: the arguments are handed on as they came; the boundary turns an ERROR raised inside
-    // into a panic, so that no Rust frame is jumped over.
+}
+
+// Not guarded: an ERROR raised inside jumps over this frame, which holds nothing that would have to
+// be dropped, and in which nothing panics.
+unsafe extern "C-unwind" fn executor_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
+    // SAFETY: the executor passes a valid query with its plan; the arguments are handed on as they
+    // came.
     unsafe {
-        match PREVIOUS.get().copied().flatten() {
-            Some(previous) => pg_guard_ffi_boundary(|| previous(query, flags)),
-            None => pg_sys::standard_ExecutorStart(query, flags),
+        if (*(*query).plannedstmt).parallelModeNeeded {
+            enter_parallel();
         }
+        match PREVIOUS.get() {
+            Some(Some(previous)) => previous(query, flags),
+            _ => plain::standard_ExecutorStart(query, flags),
+        }
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn enter_parallel() {
+    if let Err(report) = state::enter_parallel() {
+        error::raise(report);
     }
 }

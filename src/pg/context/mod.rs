@@ -10,7 +10,7 @@ mod transaction;
 pub mod trial;
 
 pub use mode::{read_only, statement_start_micros, token_mode};
-pub use refusal::hide_statement;
+pub use refusal::hiding_statement;
 pub use relation::{CREATED, NewIndex, base_type, lock_exclusively};
 pub use setting::{clear, store};
 

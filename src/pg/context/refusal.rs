@@ -15,19 +15,27 @@ static CALLBACK: Callback = Callback(UnsafeCell::new(pg_sys::ErrorContextCallbac
     arg: std::ptr::null_mut(),
 }));
 
-/// Hides the statement from the log entry of the error that the caller is about to raise. To be called
-/// directly before that: the callback is removed with the error, as every callback above its handler.
-pub fn hide_statement() {
-    // SAFETY: the callback is static, so it outlives the error; it is linked only once, because an
-    // error that is raised restores the list to where its handler was entered, and a second call
-    // before that finds it first in the list.
+/// Runs `work`, and hides the statement from the log entry of an error it ends with.
+///
+/// The callback is removed when `work` succeeds. When it fails, the error removes it: the list is
+/// restored to where the error's handler was entered. A frame of Rust cannot hold it, because pgrx
+/// raises what `work` returns only after all such frames are gone.
+pub fn hiding_statement<T, E>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let callback = CALLBACK.0.get();
+    // SAFETY: the callback is static, so it outlives every error; it is linked once only.
     unsafe {
-        let callback = CALLBACK.0.get();
-        if pg_sys::error_context_stack != callback {
-            (*callback).previous = pg_sys::error_context_stack;
-            pg_sys::error_context_stack = callback;
+        if pg_sys::error_context_stack == callback {
+            return work();
         }
+        (*callback).previous = pg_sys::error_context_stack;
+        pg_sys::error_context_stack = callback;
     }
+    let result = work();
+    if result.is_ok() {
+        // SAFETY: what `work` has linked it has unlinked, so the callback is the first again.
+        unsafe { pg_sys::error_context_stack = (*callback).previous };
+    }
+    result
 }
 
 unsafe extern "C-unwind" fn hide(_argument: *mut c_void) {

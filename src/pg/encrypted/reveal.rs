@@ -43,16 +43,59 @@ pub fn init() {
     }
 }
 
+/// PostgreSQL's own, without pgrx's guard: an error that passes the guard is raised anew and loses
+/// what it says of constraint, table, column and place.
+mod plain {
+    use pgrx::pg_sys;
+
+    unsafe extern "C-unwind" {
+        #[cfg(not(feature = "pg18"))]
+        pub fn standard_ExecutorRun(
+            query: *mut pg_sys::QueryDesc,
+            direction: pg_sys::ScanDirection::Type,
+            count: u64,
+            once: bool,
+        );
+        #[cfg(feature = "pg18")]
+        pub fn standard_ExecutorRun(
+            query: *mut pg_sys::QueryDesc,
+            direction: pg_sys::ScanDirection::Type,
+            count: u64,
+        );
+    }
+}
+
+// Not guarded: an ERROR of a query that reveals nothing jumps over this frame, which holds nothing
+// that would have to be dropped, and in which nothing panics.
 #[cfg(not(feature = "pg18"))]
-#[pg_guard]
 unsafe extern "C-unwind" fn executor_run(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
     count: u64,
     once: bool,
 ) {
+    // SAFETY: the arguments are handed on as they came; the executor passes a valid query.
+    unsafe {
+        if wanted(query) {
+            return revealing_run(query, direction, count, once);
+        }
+        match PREVIOUS.get() {
+            Some(Some(previous)) => previous(query, direction, count, once),
+            _ => plain::standard_ExecutorRun(query, direction, count, once),
+        }
+    }
+}
+
+#[cfg(not(feature = "pg18"))]
+#[pg_guard]
+unsafe extern "C-unwind" fn revealing_run(
+    query: *mut pg_sys::QueryDesc,
+    direction: pg_sys::ScanDirection::Type,
+    count: u64,
+    once: bool,
+) {
     // SAFETY: the arguments are handed on as they came; the boundary turns an ERROR raised inside
-    // into a panic, so that no Rust frame is jumped over.
+    // into a panic, so that the receiver is restored.
     let run = || unsafe {
         match PREVIOUS.get().copied().flatten() {
             Some(previous) => pg_guard_ffi_boundary(|| previous(query, direction, count, once)),
@@ -64,8 +107,26 @@ unsafe extern "C-unwind" fn executor_run(
 }
 
 #[cfg(feature = "pg18")]
-#[pg_guard]
 unsafe extern "C-unwind" fn executor_run(
+    query: *mut pg_sys::QueryDesc,
+    direction: pg_sys::ScanDirection::Type,
+    count: u64,
+) {
+    // SAFETY: as for the other versions, which have one more argument.
+    unsafe {
+        if wanted(query) {
+            return revealing_run(query, direction, count);
+        }
+        match PREVIOUS.get() {
+            Some(Some(previous)) => previous(query, direction, count),
+            _ => plain::standard_ExecutorRun(query, direction, count),
+        }
+    }
+}
+
+#[cfg(feature = "pg18")]
+#[pg_guard]
+unsafe extern "C-unwind" fn revealing_run(
     query: *mut pg_sys::QueryDesc,
     direction: pg_sys::ScanDirection::Type,
     count: u64,
@@ -81,6 +142,27 @@ unsafe extern "C-unwind" fn executor_run(
     unsafe { with_receiver(query, run) }
 }
 
+/// Whether the rows of `query` are to be revealed.
+///
+/// # Safety
+/// `query` is valid.
+unsafe fn wanted(query: *mut pg_sys::QueryDesc) -> bool {
+    if !REVEAL.get() {
+        return false;
+    }
+    // SAFETY: the caller's promise; the kind of process is a global of this process.
+    unsafe {
+        let inner = (*query).dest;
+        !inner.is_null()
+            && (*query).operation == pg_sys::CmdType::CMD_SELECT
+            && matches!(
+                (*inner).mydest,
+                pg_sys::CommandDest::DestRemote | pg_sys::CommandDest::DestRemoteExecute
+            )
+            && !pg_sys::am_walsender
+    }
+}
+
 /// A receiver that says of each row that it is being sent.
 #[repr(C)]
 struct Revealing {
@@ -90,24 +172,10 @@ struct Revealing {
 }
 
 /// # Safety
-/// `query` is the query that `run` executes.
+/// `query` is the query that `run` executes, and is [`wanted`].
 unsafe fn with_receiver(query: *mut pg_sys::QueryDesc, run: impl FnOnce()) {
     // SAFETY: the caller's promise.
     let inner = unsafe { (*query).dest };
-    // SAFETY: as above; the setting and the kind of process are globals of this process.
-    let wanted = REVEAL.get()
-        && unsafe {
-            !inner.is_null()
-                && (*query).operation == pg_sys::CmdType::CMD_SELECT
-                && matches!(
-                    (*inner).mydest,
-                    pg_sys::CommandDest::DestRemote | pg_sys::CommandDest::DestRemoteExecute
-                )
-                && !pg_sys::am_walsender
-        };
-    if !wanted {
-        return run();
-    }
     // SAFETY: `inner` is a receiver, of which the public part is copied.
     let kind = unsafe { (*inner).mydest };
     let mut wrapper = Revealing {

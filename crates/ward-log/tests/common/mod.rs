@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 
 use ward_log::{
-    AuditMac, BlockInfo, Column, ColumnKind, ContextLeaf, ContextSource, Hash, ImageWriter,
-    IncarnationLeaf, Leaf, LogSource, Operation, Options, RowLeaf, SealLeaf, Shape, ShapeLeaf,
-    Snapshot, Summary, TrailerLeaf, TransactionChain, Tree, Verifier, Violation, ViolationKind,
-    ViolationLeaf, empty_root, image_commitment, leaf_hash,
+    AuditMac, BlockInfo, Column, ColumnKind, ContextLeaf, ContextSource, Details, EventLeaf, Hash,
+    ImageWriter, IncarnationLeaf, Leaf, LogSource, Operation, Options, RowLeaf, SealLeaf, Severity,
+    Shape, ShapeLeaf, Snapshot, Summary, TrailerLeaf, TransactionChain, Tree, Verifier, Violation,
+    ViolationKind, ViolationLeaf, empty_root, image_commitment, leaf_hash,
 };
 
 pub const KEY_ID: [u8; 8] = *b"auditkey";
@@ -280,6 +280,32 @@ impl Builder {
         TrailerLeaf::close(xid, &chain, INCARNATION, KEY_ID, &AuditMac::new(&KEY))
             .encode(&mut leaf);
         push(&mut chain, leaf, None);
+        self.pending.push((xid, leaves));
+    }
+
+    /// A transaction of one event that says its context lies `context_back` leaves back.
+    pub fn event(&mut self, xid: u64, context_back: u32) {
+        let mut chain = TransactionChain::new();
+        let mut leaves = Vec::new();
+        let mut leaf = Vec::new();
+        self.context(xid, 0).encode(&mut leaf);
+        chain.push(&leaf_hash(&leaf));
+        leaves.push((std::mem::take(&mut leaf), None));
+        EventLeaf {
+            xid,
+            position: 1,
+            context_back,
+            occurred_at: 1_000_000,
+            severity: Severity::High,
+            event_type: "probe",
+            details: Details::new("{\"count\":3}").unwrap(),
+        }
+        .encode(&mut leaf);
+        chain.push(&leaf_hash(&leaf));
+        leaves.push((std::mem::take(&mut leaf), None));
+        TrailerLeaf::close(xid, &chain, INCARNATION, KEY_ID, &AuditMac::new(&KEY))
+            .encode(&mut leaf);
+        leaves.push((leaf, None));
         self.pending.push((xid, leaves));
     }
 
