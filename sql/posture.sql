@@ -86,7 +86,7 @@ LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT * FROM (
     SELECT f.check_id, c.level, f.object, f.detail, f.remediation,
-           CASE WHEN w.reason IS NOT NULL THEN format('by %I on %s: %s', w.waived_by, w.waived_at::date, w.reason) END
+           CASE WHEN w.reason IS NOT NULL THEN format('by %I on %s: %s', w.waived_by, to_char(w.waived_at, 'YYYY-MM-DD'), w.reason) END
     FROM ward.posture_findings(false) f JOIN ward.posture_checks c USING (check_id)
     LEFT JOIN ward.posture_waiver w ON w.check_id = f.check_id AND w.object = f.object AND w.ended_at IS NULL
     UNION ALL

@@ -41,7 +41,7 @@ LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT 'ward.no_checkpoint', 'audit log',
        CASE WHEN p.recorded_at IS NULL THEN 'no checkpoint is known to have left the server'
-            ELSE format('the last checkpoint that left the server is of %s', p.recorded_at::date) END,
+            ELSE format('the last checkpoint that left the server is of %s', to_char(p.recorded_at, 'YYYY-MM-DD')) END,
        '-- store the text of ward.audit_checkpoint() outside this server, then: SELECT ward.record_checkpoint(''…'', ''where it is'');'
 FROM (SELECT tree_size FROM ward.audit_block ORDER BY block_no DESC LIMIT 1) b
 LEFT JOIN (SELECT tree_size, recorded_at FROM ward.published_checkpoint ORDER BY recorded_at DESC LIMIT 1) p ON true

@@ -117,7 +117,7 @@ SELECT 'ward.master_key_mixed', 'master keys ' || string_agg(DISTINCT master_key
        'SELECT ward.rewrap_keys();'
 FROM version WHERE state <> 'destroyed' HAVING count(DISTINCT master_key_id) > 1
 UNION ALL
-SELECT 'ward.key_rotation_due', name, format('it was to be rotated on %s', max(rotation_due)::date), format('SELECT ward.rotate_encryption_key(%L);', name)
+SELECT 'ward.key_rotation_due', name, format('it was to be rotated on %s', to_char(max(rotation_due), 'YYYY-MM-DD')), format('SELECT ward.rotate_encryption_key(%L);', name)
 FROM version WHERE state = 'active' AND rotation_due <= now() GROUP BY name
 UNION ALL
 SELECT 'ward.no_default_key', 'default key', 'no key is the default and active', 'SELECT ward.set_default_encryption_key(''…'');'
@@ -134,7 +134,7 @@ CREATE FUNCTION ward.posture_tokens(keys jsonb)
 RETURNS TABLE (check_id text, object text, detail text, remediation text)
 LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT 'ward.jwt_key_age', format('%s of %s', k.kid, k.issuer), format('it verifies tokens since %s', k.added_at::date),
+SELECT 'ward.jwt_key_age', format('%s of %s', k.kid, k.issuer), format('it verifies tokens since %s', to_char(k.added_at, 'YYYY-MM-DD')),
        format('-- add the issuer''s next key with ward.add_jwt_key(), then: SELECT ward.retire_jwt_key(%L, %L);', k.issuer, k.kid)
 FROM jsonb_to_recordset(keys) AS k (issuer text, kid text, state text, added_at timestamptz)
 WHERE k.state = 'active' AND k.added_at < now() - interval '1 year'
