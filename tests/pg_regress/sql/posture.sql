@@ -64,12 +64,6 @@ SELECT ward.unwaive_finding('isolation.rls_disabled', 'posture.bare');
 SELECT ward.unwaive_finding('isolation.rls_disabled', 'posture.bare');
 SELECT check_id, object, reason, ended_at >= waived_at AS ended FROM ward.posture_waiver WHERE object LIKE 'posture.%';
 
--- Checkpoints that left the server.
-SELECT ward.record_checkpoint(NULL, 'a safe');
-SELECT ward.record_checkpoint('', 'a safe');
-SELECT ward.record_checkpoint(E'origin\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n', 'a safe');
-SELECT ward.record_checkpoint('x', E'\t');
-
 -- Who may ask: those who watch over the server, and they see less than a superuser does.
 SET ROLE posture_app;
 SELECT * FROM ward.security_posture();
