@@ -12,12 +12,12 @@ WHERE NOT ward.posture_sees('passwords')
 UNION ALL
 SELECT 'access.privileged_session', 'needs membership in pg_read_all_stats' WHERE NOT ward.posture_sees('sessions')
 UNION ALL
-SELECT 'ward.no_checkpoint', 'needs SELECT on ward.audit_block and ward.published_checkpoint' WHERE NOT ward.posture_sees('log')
+SELECT 'ward.no_checkpoint', 'needs SELECT on ward.audit_block and ward.audit_checkpoints' WHERE NOT ward.posture_sees('log')
 UNION ALL
 SELECT 'ward.key_grant_void', 'needs SELECT on ward.key_grant and ward.encryption_key' WHERE NOT ward.posture_sees('key_grants')
 UNION ALL
 SELECT v.check_id, 'needs EXECUTE on ward.status()'
-FROM (VALUES ('ward.worker'), ('ward.seal_lag'), ('ward.master_key_missing'), ('ward.master_key_environment'), ('ward.master_key_several')) AS v (check_id)
+FROM (VALUES ('ward.worker'), ('ward.seal_lag'), ('ward.checkpoint_refused'), ('ward.master_key_missing'), ('ward.master_key_environment'), ('ward.master_key_several')) AS v (check_id)
 WHERE NOT ward.posture_sees('status')
 UNION ALL
 SELECT 'ward.trail_invalid', CASE WHEN verify_trail THEN 'needs EXECUTE on ward.verify_audit_trail_integrity()'
@@ -39,7 +39,7 @@ SELECT CASE what
     WHEN 'passwords' THEN has_table_privilege('pg_catalog.pg_authid', 'SELECT')
     WHEN 'sessions' THEN pg_has_role('pg_read_all_stats', 'USAGE')
     WHEN 'key_grants' THEN has_table_privilege('ward.key_grant', 'SELECT') AND has_table_privilege('ward.encryption_key', 'SELECT')
-    WHEN 'log' THEN has_table_privilege('ward.audit_block', 'SELECT') AND has_table_privilege('ward.published_checkpoint', 'SELECT')
+    WHEN 'log' THEN has_table_privilege('ward.audit_block', 'SELECT') AND has_table_privilege('ward.audit_checkpoints', 'SELECT')
     WHEN 'status' THEN has_function_privilege('ward.status()', 'EXECUTE')
     WHEN 'trail' THEN has_function_privilege('ward.verify_audit_trail_integrity(timestamptz, timestamptz)', 'EXECUTE')
     ELSE false END
@@ -68,7 +68,7 @@ BEGIN
     IF ward.posture_sees('passwords') THEN RETURN QUERY SELECT * FROM ward.posture_passwords(); END IF;
     IF ward.posture_sees('hba') THEN RETURN QUERY SELECT * FROM ward.posture_hba(ward.posture_hba_rules()); END IF;
     IF ward.posture_sees('key_grants') THEN RETURN QUERY SELECT * FROM ward.posture_key_grants(); END IF;
-    IF ward.posture_sees('log') THEN RETURN QUERY SELECT * FROM ward.posture_checkpoints(); END IF;
+    IF ward.posture_sees('log') THEN RETURN QUERY SELECT * FROM ward.posture_checkpoints(ward.posture_visible_settings()); END IF;
     IF ward.posture_sees('status') THEN RETURN QUERY SELECT * FROM ward.posture_parts(ward.posture_status()); END IF;
     IF verify_trail AND ward.posture_sees('trail') THEN RETURN QUERY SELECT * FROM ward.posture_trail(); END IF;
 END
@@ -86,7 +86,7 @@ LANGUAGE sql STABLE PARALLEL UNSAFE SET search_path = pg_catalog, pg_temp
 AS $$
 SELECT * FROM (
     SELECT f.check_id, c.level, f.object, f.detail, f.remediation,
-           CASE WHEN w.reason IS NOT NULL THEN format('by %I on %s: %s', w.waived_by, w.waived_at::date, w.reason) END
+           CASE WHEN w.reason IS NOT NULL THEN format('by %I on %s: %s', w.waived_by, to_char(w.waived_at, 'YYYY-MM-DD'), w.reason) END
     FROM ward.posture_findings(false) f JOIN ward.posture_checks c USING (check_id)
     LEFT JOIN ward.posture_waiver w ON w.check_id = f.check_id AND w.object = f.object AND w.ended_at IS NULL
     UNION ALL

@@ -95,7 +95,7 @@ SELECT 'access.md5_passwords', quote_ident(rolname), 'its password is stored as 
 FROM pg_authid WHERE rolpassword LIKE 'md5%'
 UNION ALL
 SELECT 'access.password_expiry', quote_ident(rolname), 'its password is valid for ever',
-       format('ALTER ROLE %I VALID UNTIL %L;', rolname, (current_date + 180)::text)
+       format('ALTER ROLE %I VALID UNTIL %L;', rolname, to_char(current_date + 180, 'YYYY-MM-DD'))
 FROM pg_authid WHERE rolpassword IS NOT NULL AND rolcanlogin AND coalesce(rolvaliduntil, 'infinity') = 'infinity'
 $$;
 COMMENT ON FUNCTION ward.posture_passwords() IS 'Findings about stored passwords. Needs pg_authid. Part of security_posture().';

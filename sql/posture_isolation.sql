@@ -93,6 +93,8 @@ COMMENT ON FUNCTION ward.posture_tables() IS 'Findings about tables and their ro
 CREATE FUNCTION ward.posture_views()
 RETURNS TABLE (check_id text, object text, detail text, remediation text)
 LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+-- The planner takes the rows of the parts for few and would loop over them, for minutes with thousands of tables.
+SET enable_nestloop = off
 AS $$
 WITH RECURSIVE relation AS MATERIALIZED (SELECT * FROM ward.posture_relation),
 edge AS MATERIALIZED (
@@ -124,6 +126,8 @@ COMMENT ON FUNCTION ward.posture_views() IS 'Findings about views of isolated ta
 CREATE FUNCTION ward.posture_keys()
 RETURNS TABLE (check_id text, object text, detail text, remediation text)
 LANGUAGE sql STABLE PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+-- The planner takes the rows of the parts for few and would loop over them, for minutes with thousands of tables.
+SET enable_nestloop = off
 AS $$
 WITH relation AS MATERIALIZED (SELECT * FROM ward.posture_relation WHERE isolated),
 isolating AS MATERIALIZED (SELECT relation, array_agg(number) AS columns FROM ward.posture_column GROUP BY 1)

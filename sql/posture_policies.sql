@@ -24,6 +24,13 @@ limited AS MATERIALIZED (
     SELECT DISTINCT relation, command.c AS command FROM policy, unnest(commands) AS command (c)
     WHERE NOT permissive AND roles = '{0}' AND lower(condition) NOT IN ('true', '(true)')
 ),
+-- Policies for a role are joined with those for everybody.
+permissive AS MATERIALIZED (
+    SELECT p.relation, p.table_name, c.command, role, count(*) AS policies
+    FROM policy p, unnest(p.commands) AS c (command), unnest(p.roles) AS role
+    WHERE p.permissive AND p.secured
+    GROUP BY p.relation, p.table_name, c.command, role
+),
 used AS MATERIALIZED (
     SELECT DISTINCT p.oid AS policy, (m.ids)[1]::oid AS function FROM policy p, LATERAL regexp_matches(p.tree, ':funcid (\d+)', 'g') AS m (ids)
     UNION
@@ -43,12 +50,8 @@ SELECT 'isolation.permissive_policies', p.table_name,
               string_agg(DISTINCT CASE p.command WHEN 'r' THEN 'SELECT' WHEN 'a' THEN 'INSERT' WHEN 'w' THEN 'UPDATE' ELSE 'DELETE' END, ', ')),
        format('-- merge them, or limit them: CREATE POLICY … ON %s AS RESTRICTIVE …; as ward.enable_tenant_isolation() does', p.table_name)
 FROM (
-    SELECT p.relation, p.table_name, c.command, role,
-           count(*) + CASE WHEN role = 0 THEN 0 ELSE
-               (SELECT count(*) FROM policy q WHERE q.relation = p.relation AND q.permissive AND 0 = ANY (q.roles) AND c.command = ANY (q.commands)) END AS several
-    FROM policy p, unnest(p.commands) AS c (command), unnest(p.roles) AS role
-    WHERE p.permissive AND p.secured
-    GROUP BY p.relation, p.table_name, c.command, role
+    SELECT o.relation, o.table_name, o.command, o.policies + CASE o.role WHEN 0 THEN 0 ELSE coalesce(e.policies, 0) END AS several
+    FROM permissive o LEFT JOIN permissive e ON e.relation = o.relation AND e.command = o.command AND e.role = 0
 ) p LEFT JOIN limited l USING (relation, command)
 WHERE p.several > 1 AND l.relation IS NULL
 GROUP BY p.relation, p.table_name

@@ -117,7 +117,7 @@ SELECT 'ward.master_key_mixed', 'master keys ' || string_agg(DISTINCT master_key
        'SELECT ward.rewrap_keys();'
 FROM version WHERE state <> 'destroyed' HAVING count(DISTINCT master_key_id) > 1
 UNION ALL
-SELECT 'ward.key_rotation_due', name, format('it was to be rotated on %s', max(rotation_due)::date), format('SELECT ward.rotate_encryption_key(%L);', name)
+SELECT 'ward.key_rotation_due', name, format('it was to be rotated on %s', to_char(max(rotation_due), 'YYYY-MM-DD')), format('SELECT ward.rotate_encryption_key(%L);', name)
 FROM version WHERE state = 'active' AND rotation_due <= now() GROUP BY name
 UNION ALL
 SELECT 'ward.no_default_key', 'default key', 'no key is the default and active', 'SELECT ward.set_default_encryption_key(''…'');'
@@ -130,11 +130,37 @@ FROM version GROUP BY name HAVING bool_and(state IN ('disabled', 'destroyed')) O
 $$;
 COMMENT ON FUNCTION ward.posture_registry(jsonb) IS 'Findings about keys, given as rows of ward.encryption_keys. Part of security_posture().';
 
+CREATE FUNCTION ward.posture_checkpoints(settings jsonb)
+RETURNS TABLE (check_id text, object text, detail text, remediation text)
+LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
+AS $$
+WITH block AS MATERIALIZED (SELECT tree_size, first_leaf, sealed_at FROM ward.audit_block ORDER BY block_no DESC LIMIT 10000),
+published AS (
+    SELECT coalesce(max(c.tree_size), 0) AS size FROM ward.audit_checkpoints c
+    -- An older incarnation of the log has an origin of its own.
+    WHERE c.origin = (SELECT origin FROM ward.audit_checkpoints ORDER BY signed_at DESC LIMIT 1)
+)
+SELECT 'ward.no_checkpoint', 'audit log', 'checkpoints do not leave the database',
+       'ALTER SYSTEM SET ward.checkpoint_file = ''…''; -- on another machine''s disk, or ward.checkpoint_command in postgresql.conf'
+FROM block
+WHERE coalesce(settings ->> 'ward.checkpoint_file', '') = '' AND coalesce(settings ->> 'ward.checkpoint_command', '') = ''
+HAVING count(*) > 0
+UNION ALL
+SELECT 'ward.no_checkpoint', 'audit log',
+       format('%s of %s leaves are published, the next wait since %s', p.size, max(b.tree_size), to_char(min(b.sealed_at), 'YYYY-MM-DD HH24:MI')),
+       '-- see the server''s log, why the checkpoint could not be published'
+FROM block b CROSS JOIN published p
+WHERE b.tree_size > p.size AND (settings ->> 'ward.checkpoint_file' <> '' OR settings ->> 'ward.checkpoint_command' <> '')
+GROUP BY p.size HAVING min(b.sealed_at) < now() - interval '1 hour'
+$$;
+COMMENT ON FUNCTION ward.posture_checkpoints(jsonb) IS
+    'Findings about checkpoints, with the settings given as {name: value}. Needs the log''s tables. Part of security_posture().';
+
 CREATE FUNCTION ward.posture_tokens(keys jsonb)
 RETURNS TABLE (check_id text, object text, detail text, remediation text)
 LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT 'ward.jwt_key_age', format('%s of %s', k.kid, k.issuer), format('it verifies tokens since %s', k.added_at::date),
+SELECT 'ward.jwt_key_age', format('%s of %s', k.kid, k.issuer), format('it verifies tokens since %s', to_char(k.added_at, 'YYYY-MM-DD')),
        format('-- add the issuer''s next key with ward.add_jwt_key(), then: SELECT ward.retire_jwt_key(%L, %L);', k.issuer, k.kid)
 FROM jsonb_to_recordset(keys) AS k (issuer text, kid text, state text, added_at timestamptz)
 WHERE k.state = 'active' AND k.added_at < now() - interval '1 year'
@@ -170,11 +196,11 @@ CREATE FUNCTION ward.posture_parts(parts jsonb)
 RETURNS TABLE (check_id text, object text, detail text, remediation text)
 LANGUAGE sql STABLE STRICT PARALLEL RESTRICTED SET search_path = pg_catalog, pg_temp
 AS $$
-SELECT CASE p.part WHEN 'worker' THEN 'ward.worker' WHEN 'seal lag' THEN 'ward.seal_lag'
+SELECT CASE p.part WHEN 'worker' THEN 'ward.worker' WHEN 'seal lag' THEN 'ward.seal_lag' WHEN 'checkpoints' THEN 'ward.checkpoint_refused'
             ELSE CASE WHEN p.state LIKE 'from environment%' THEN 'ward.master_key_environment' ELSE 'ward.master_key_missing' END END,
        p.part, p.state, '-- ' || p.what_to_do
 FROM jsonb_to_recordset(parts) AS p (part text, ok boolean, state text, what_to_do text)
-WHERE NOT p.ok AND p.part IN ('worker', 'seal lag', 'master key')
+WHERE NOT p.ok AND p.part IN ('worker', 'seal lag', 'checkpoints', 'master key')
 UNION ALL
 SELECT 'ward.master_key_several', p.part, p.state,
        '-- SELECT ward.rewrap_keys(); then remove the old master key from its source'

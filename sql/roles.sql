@@ -59,6 +59,18 @@ BEGIN
     IF read = write OR read = admin OR write = admin THEN
         RAISE invalid_parameter_value USING MESSAGE = 'the three roles must be different ones';
     END IF;
+    -- PostgreSQL grants what the caller may and warns of the rest; here it is all or nothing.
+    IF EXISTS (
+        SELECT FROM (SELECT nspowner FROM pg_namespace WHERE oid = schema
+                     UNION SELECT relowner FROM pg_class WHERE relnamespace = schema
+                     UNION SELECT proowner FROM pg_proc WHERE pronamespace = schema AND NOT EXISTS (
+                         SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_proc.oid AND d.deptype = 'e')
+                    ) AS owner (oid)
+        WHERE NOT pg_has_role(owner.oid, 'USAGE'))
+    THEN
+        RAISE insufficient_privilege USING MESSAGE = format('must be owner of schema %s and of what is in it', schema),
+            HINT = 'Call it as a role that is a member of all the owners.';
+    END IF;
     PERFORM ward.application_role(role, schema) FROM unnest(ARRAY[read, write, admin]) AS role;
 
     everyone := format('%I, %I, %I', read, write, admin);
@@ -92,7 +104,8 @@ BEGIN
     FOR creator IN
         SELECT pg_get_userbyid(oid)
         FROM (SELECT relowner FROM pg_class WHERE relnamespace = schema AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
-              UNION SELECT proowner FROM pg_proc WHERE pronamespace = schema
+              UNION SELECT proowner FROM pg_proc WHERE pronamespace = schema AND NOT EXISTS (
+                  SELECT FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.objid = pg_proc.oid AND d.deptype = 'e')
               UNION SELECT nspowner FROM pg_namespace WHERE oid = schema) AS owner (oid)
     LOOP
         EXECUTE format('ALTER DEFAULT PRIVILEGES FOR ROLE %I IN SCHEMA %s REVOKE ALL ON TABLES FROM PUBLIC, %s', creator, schema, everyone);

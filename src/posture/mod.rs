@@ -31,11 +31,6 @@ pgrx::extension_sql_file!(
     name = "ward_posture_ward",
     requires = ["ward_schema"]
 );
-pgrx::extension_sql_file!(
-    "../../sql/posture_checkpoints.sql",
-    name = "ward_posture_checkpoints",
-    requires = ["ward_schema"]
-);
 // Last: it grants what the others created.
 pgrx::extension_sql_file!(
     "../../sql/posture.sql",
@@ -46,8 +41,7 @@ pgrx::extension_sql_file!(
         "ward_posture_policies",
         "ward_posture_access",
         "ward_posture_server",
-        "ward_posture_ward",
-        "ward_posture_checkpoints"
+        "ward_posture_ward"
     ]
 );
 pgrx::extension_sql_file!(

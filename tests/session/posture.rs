@@ -260,6 +260,7 @@ fn what_the_caller_may_not_see_is_skipped_and_never_passed() {
             "server.hba_password",
             "server.hba_trust",
             "server.hba_unencrypted",
+            "ward.checkpoint_refused",
             "ward.key_grant_void",
             "ward.master_key_environment",
             "ward.master_key_missing",
@@ -271,7 +272,7 @@ fn what_the_caller_may_not_see_is_skipped_and_never_passed() {
         ]
     );
     let told = "SELECT count(*) FROM ward.security_posture() WHERE level = 'skipped' AND detail ~ '^(needs|reads) '";
-    assert_eq!(number(&mut watcher, told), 16);
+    assert_eq!(number(&mut watcher, told), 17);
     // It sees what a superuser's session is.
     let found = texts(
         &mut watcher,

@@ -217,6 +217,11 @@ pub const PARTS: &[(&str, &str, &str)] = &[
         r#"{"part": "seal lag", "ok": true, "state": "0 bytes of entries not sealed"}"#,
         r#"{"part": "seal lag", "ok": false, "state": "9999 bytes of entries not sealed", "what_to_do": "See the row worker."}"#,
     ),
+    (
+        "ward.checkpoint_refused",
+        r#"{"part": "checkpoints", "ok": true, "state": "8 of 8 leaves published"}"#,
+        r#"{"part": "checkpoints", "ok": false, "state": "the log is shorter than what was signed", "what_to_do": "See docs/errors.md."}"#,
+    ),
 ];
 
 /// A check, a row of `ward.encryption_keys` that it passes, and one that it does not.
