@@ -96,6 +96,8 @@ pub fn recode(
 pub fn require_same_key(value: &ColumnValue<'_>, modifier: i32) -> Result<(), Error> {
     match with_registry(|registry| relation(registry, value, modifier)) {
         Ok(Relation::Other { found, expected }) => Err(Error::OtherKey { found, expected }),
+        // The value's key is known: it is not the column's.
+        Err(unknown @ KeyError::UnknownModifier(_)) => Err(unknown.into()),
         // A dump's rows may come before its keys, or to where the keys never were.
         _ => Ok(()),
     }
@@ -153,10 +155,7 @@ fn relation(
 fn is_missing(error: &KeyError) -> bool {
     matches!(
         error,
-        KeyError::UnknownId(_)
-            | KeyError::UnknownModifier(_)
-            | KeyError::NoMaster
-            | KeyError::WrongMaster { .. }
+        KeyError::UnknownId(_) | KeyError::NoMaster | KeyError::WrongMaster { .. }
     )
 }
 

@@ -107,20 +107,11 @@ impl ColumnType {
             Some(1) => Form::Stored,
             Some(2) => Form::Literal,
             Some(_) => return Err(unknown(EnvelopeField::Magic)),
-            None => {
-                return Err(CryptoError::Truncated {
-                    len: 0,
-                    least: self.overhead(),
-                });
-            }
+            None => return Err(self.truncated(0)),
         };
-        let (head, envelope) =
-            bytes
-                .split_at_checked(self.head_len())
-                .ok_or(CryptoError::Truncated {
-                    len: bytes.len(),
-                    least: self.overhead(),
-                })?;
+        let (head, envelope) = bytes
+            .split_at_checked(self.head_len())
+            .ok_or_else(|| self.truncated(bytes.len()))?;
         let envelope = Envelope::parse(envelope)?;
         envelope.expect_type(ValueType::Text)?;
         let search_key_id = match self {
@@ -132,6 +123,13 @@ impl ColumnType {
             search_key_id,
             envelope,
         })
+    }
+
+    fn truncated(self, len: usize) -> CryptoError {
+        CryptoError::Truncated {
+            len,
+            least: self.overhead(),
+        }
     }
 
     /// The length of the text form of a value of `len` bytes.

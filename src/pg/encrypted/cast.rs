@@ -2,7 +2,6 @@
 
 use super::call::{Call, sql_functions};
 use crate::encrypted::{Error, convert};
-use crate::keys::KeyError;
 use crate::pg::encrypted::who;
 use crate::pg::values::{self, TextValue, Varlena};
 use pgrx::prelude::*;
@@ -62,11 +61,9 @@ fn to_bytea(call: &Call, column: ColumnType) -> Result<pg_sys::Datum, Error> {
 /// The bytes that decide equality, for indexes on values that are too long for one.
 fn search_tag(call: &Call) -> Result<pg_sys::Datum, Error> {
     call.with_bytes(0, |value| {
+        EncryptedText.parse(value)?;
         let tag = value.get(SEARCH_START..SEARCH_START + SEARCH_LEN);
-        let tag = tag.ok_or(KeyError::from(ward_crypto::CryptoError::Truncated {
-            len: value.len(),
-            least: ColumnType::EncryptedText.overhead(),
-        }))?;
+        let tag = tag.unwrap_or_default();
         Ok(Varlena::copy_of(tag)?.datum())
     })
 }

@@ -149,8 +149,8 @@ SELECT NULL::ward.encrypted_text('k') IS NULL AS n, NULL::text::ward.secret_text
 SELECT try($$SELECT '\xff'::bytea::ward.encrypted_text('k')$$);
 SELECT try($$SELECT '\x610062'::bytea::ward.encrypted_text('k')$$);
 SELECT '\x'::bytea::ward.encrypted_text('k')::text = '' AS empty, 'é'::ward.encrypted_text('k')::bytea;
-SELECT octet_length(repeat('x', 10000000)::ward.secret_text('k')::text);
-SELECT try($$SELECT repeat('x', 850000000)::ward.secret_text('k')$$);
+SELECT octet_length(repeat(repeat('x', 1000), 3000)::ward.secret_text('k')::text);
+SELECT try($$SELECT repeat(repeat('x', 1000), 810000)::ward.secret_text('k')$$);
 SELECT left(try($$INSERT INTO t VALUES (7, repeat('x', 3000))$$), 60);
 INSERT INTO t VALUES (7, repeat('x', 2500));
 SELECT id FROM t WHERE email = repeat('x', 2500);
@@ -225,6 +225,8 @@ CREATE TABLE planted (email text);
 INSERT INTO planted VALUES (:'stolen');
 ALTER TABLE planted ALTER email TYPE ward.encrypted_text('k');
 SELECT email::text = :'stolen' AS is_text FROM planted;
+-- Text that no cast handled is an input like a literal's.
+SELECT (jsonb_populate_record(NULL::planted, jsonb_build_object('email', 'ward:encrypted:x' || 'y'))).email::text LIKE 'never';
 -- A superuser restores, an importer of that very key imports.
 DELETE FROM t WHERE id = 1;
 INSERT INTO t VALUES (1, :'stolen', :'stolen_note');
@@ -249,6 +251,11 @@ CREATE TABLE copied (email ward.encrypted_text('other'));
 -- The column's key is another one: encrypted anew, by a role that may use both.
 INSERT INTO copied VALUES (:'stolen');
 SELECT email::text FROM copied;
+
+-- Nor is a known key's ciphertext stored in a column whose key is not there.
+CREATE TABLE keyless (email ward.encrypted_text('not made'));
+CREATE TABLE keyless (email ward.encrypted_text('not-made'));
+SELECT try($$INSERT INTO keyless SELECT email FROM t WHERE id = 1$$);
 
 -- Keys that are switched off or gone: ciphertext stays, tags compare.
 SELECT ward.disable_encryption_key('k');
