@@ -270,6 +270,17 @@ CREATE FUNCTION ward.give_up_conversion(tab regclass) RETURNS void
     $$;
 COMMENT ON FUNCTION ward.give_up_conversion(regclass) IS 'Part of ward.encrypt_column: raises after too many attempts to lock a table.';
 
+CREATE FUNCTION ward.require_batch(batch integer) RETURNS void
+    LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    BEGIN
+        IF batch IS NULL OR batch < 1 THEN
+            RAISE EXCEPTION 'the size of a batch must be at least 1' USING ERRCODE = 'invalid_parameter_value';
+        END IF;
+    END
+    $$;
+COMMENT ON FUNCTION ward.require_batch(integer) IS 'Raises unless the number is one of rows that a transaction can work on.';
+
 -- Procedures that commit cannot have settings of their own, so they name everything in full and leave
 -- everything else to functions.
 CREATE PROCEDURE ward.convert_column(tab regclass, col name, new_type text, batch integer)
@@ -282,6 +293,7 @@ CREATE PROCEDURE ward.convert_column(tab regclass, col name, new_type text, batc
         locked text[];
         place text;
     BEGIN
+        PERFORM ward.require_batch(batch);
         FOR attempt IN 1..60 LOOP
             done := ward.begin_conversion(tab, col, new_type);
             COMMIT;

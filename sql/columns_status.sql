@@ -62,6 +62,7 @@ CREATE PROCEDURE ward.reencrypt_column(tab regclass, col name, batch integer DEF
         locked text[];
         place text;
     BEGIN
+        PERFORM ward.require_batch(batch);
         PERFORM ward.require_reencryptable(tab, col, aad_expression);
         FOREACH leaf IN ARRAY ward.conversion_tables(tab) LOOP
             at := 0;
