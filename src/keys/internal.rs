@@ -87,7 +87,11 @@ pub fn renew_internal_key(purpose: Purpose) -> Result<i32> {
     })
 }
 
-fn active(registry: &mut Registry, purpose: Purpose) -> std::result::Result<InternalKey, KeyError> {
+/// The active version of the only key of a purpose.
+pub(super) fn active(
+    registry: &mut Registry,
+    purpose: Purpose,
+) -> std::result::Result<InternalKey, KeyError> {
     let key = registry.of_purpose(purpose)?;
     let place = key.active()?;
     let material = key.secret(place)?;

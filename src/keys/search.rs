@@ -3,7 +3,7 @@
 
 use super::cache::with_registry;
 use super::error::KeyError;
-use super::internal::{InternalKey, ensure_internal_key, internal_key};
+use super::internal::{InternalKey, active, ensure_internal_key};
 use super::model::{Purpose, Usage};
 use super::registry::Registry;
 use crate::error::Result;
@@ -15,10 +15,13 @@ use pgrx::pg_sys::Oid;
 /// need, which a standby, a read-only transaction and a parallel worker cannot do.
 pub fn search_key() -> Result<InternalKey> {
     let user = acl::current_user();
-    with_registry(|registry| may_search(registry, user))?;
-    match with_registry(|registry| registry.of_purpose(Purpose::Search).map(|_| ())) {
+    let found = with_registry(|registry| {
+        may_search(registry, user)?;
+        active(registry, Purpose::Search)
+    });
+    match found {
         Err(KeyError::NoInternal(_)) => owner::run(|| ensure_internal_key(Purpose::Search)),
-        _ => internal_key(Purpose::Search),
+        found => Ok(found?),
     }
 }
 

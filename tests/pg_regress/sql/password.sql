@@ -74,7 +74,7 @@ SELECT DISTINCT try(format('SELECT ward.decrypt_with_password(%L, %L)', overlay(
 SELECT try(format('SELECT ward.decrypt_with_password(%L, %L)', set_byte(e, 2, 2), 'correct horse')) FROM secret;
 
 -- A table of values with a salt each cannot take for ever.
-CREATE TABLE salts AS SELECT i, set_byte(e, 9, i) AS e FROM secret, generate_series(0, 255) i;
+CREATE TABLE salts AS SELECT i, set_byte(e, 9, get_byte(e, 9) # i) AS e FROM secret, generate_series(1, 255) i;
 SET ward.max_password_iterations = 300000;
 SELECT try($$SELECT count(ward.decrypt_with_password(e, 'correct horse')) FROM secret$$);
 CREATE FUNCTION spend() RETURNS TABLE (answer text, times bigint) LANGUAGE sql AS $$
@@ -91,7 +91,7 @@ SELECT try($$SELECT ward.decrypt(e) FROM secret$$);
 SELECT try($$SELECT ward.decrypt_with_password(ward.encrypt('x'), 'p')$$);
 
 SELECT proname, provolatile, proparallel, proisstrict, procost FROM pg_proc
-    WHERE pronamespace = 'ward'::regnamespace AND proname ~ 'password' ORDER BY 1;
+    WHERE pronamespace = 'ward'::regnamespace AND proname ~ 'with_password' ORDER BY 1;
 \c :origin
 SET client_min_messages = warning;
 DROP DATABASE ward_password WITH (FORCE);
