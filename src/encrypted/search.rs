@@ -1,7 +1,9 @@
 //! The search key of the database, expanded. It makes the search tags, and the key for literals.
 
 use crate::error::Result;
-use crate::keys::{Key, KeyError, Purpose, Registry, ensure_internal_key, random_bytes};
+use crate::keys::{
+    Key, KeyError, Purpose, Registry, dirty_stack, ensure_internal_key, random_bytes,
+};
 use crate::pg::keys::process;
 use crate::pg::owner;
 use std::cell::RefCell;
@@ -21,6 +23,7 @@ struct Expanded {
 
 impl Expanded {
     fn new(search: &SecretKey) -> std::result::Result<Self, KeyError> {
+        dirty_stack();
         let literals = literal_key(search);
         Ok(Self {
             process: process::id(),
@@ -92,6 +95,7 @@ pub fn open_literal(
     if let Some(opened) = opened {
         return Ok(opened?);
     }
+    dirty_stack();
     let key = registry.of_purpose(Purpose::Search)?;
     for place in 0..key.versions.len() {
         let literals = match key.secret(place) {

@@ -40,6 +40,7 @@ pub use model::{Purpose, Usage, parse_name};
 pub use random::bytes as random_bytes;
 pub use registry::Registry;
 pub use search::search_key;
+pub use stack::dirty as dirty_stack;
 pub use usage::flush_by_worker;
 
 pgrx::extension_sql_file!(
