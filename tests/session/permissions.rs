@@ -9,8 +9,12 @@ use ward_tests::{Cluster, run, texts};
 /// checks them, or needs a grant on a key. To add one is a decision: say in docs/permissions.md why.
 const PUBLIC_FUNCTIONS: &[&str] = &[
     "application_role",
+    "audit_consistency_proof",
     "audit_entries",
+    "audit_inclusion_proof",
+    "audit_proof",
     "audit_trigger_argument",
+    "audit_witness_request",
     "authenticate",
     "blind_index",
     "check_rls_status",
@@ -40,6 +44,7 @@ const PUBLIC_FUNCTIONS: &[&str] = &[
     "encrypted_text_ne",
     "encrypted_text_to_bytea",
     "encrypted_text_to_text",
+    "export_audit_trail",
     "get_current_tenant_id",
     "get_current_tenant_number",
     "get_current_user_id",
