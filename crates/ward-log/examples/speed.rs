@@ -6,9 +6,10 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use ward_log::{
-    AuditMac, BlockInfo, ContextLeaf, ContextSource, Hash, ImageWriter, IncarnationLeaf, LogSource,
-    Operation, Options, RecordSpan, RecordWriter, RowLeaf, SealLeaf, Shape, ShapeLeaf, Snapshot,
-    TrailerLeaf, TransactionChain, Tree, Verifier, leaf_hash, push_record,
+    AuditMac, BlockInfo, ContextLeaf, ContextSource, ExportHeader, ExportVerifier, ExportWriter,
+    Hash, ImageWriter, IncarnationLeaf, LogSource, Operation, Options, RecordSpan, RecordWriter,
+    RowLeaf, SealLeaf, Shape, ShapeLeaf, Snapshot, TrailerLeaf, TransactionChain, Tree, Verifier,
+    leaf_hash, push_record,
 };
 
 const TRANSACTIONS: u64 = 20_000;
@@ -194,6 +195,49 @@ fn report(what: &str, leaves: usize, start: Instant) {
     );
 }
 
+/// What a server does to export a log, and an auditor to verify the export.
+fn export(mut log: &Log) -> Result<(), Box<dyn Error>> {
+    let size = log.spans.len() as u64;
+    let start = Instant::now();
+    let header = ExportHeader {
+        origin: "example.org/log".into(),
+        first_block: 0,
+        first_leaf: 0,
+        blocks: 1,
+        size,
+        taken_at: 0,
+    };
+    let mut writer = ExportWriter::new(header, &[], &[], &mut log);
+    let mut lines = Vec::new();
+    for (index, span) in log.spans.iter().enumerate() {
+        let image = span.image.clone().map(|image| &log.bytes[image]);
+        writer.leaf(index as u64, &log.bytes[span.leaf.clone()], image, &mut log);
+        lines.extend(std::iter::from_fn(|| writer.next_line()));
+    }
+    writer.finish(&mut log);
+    lines.extend(std::iter::from_fn(|| writer.next_line()));
+    report("export", log.spans.len(), start);
+    for _ in 0..3 {
+        let mut violations = 0;
+        let mut count = |_| violations += 1;
+        let options = Options {
+            audit_keys: vec![(*b"auditkey", KEY.into())],
+            ..Options::default()
+        };
+        let start = Instant::now();
+        let mut verifier = ExportVerifier::new(options, &mut count);
+        for line in &lines {
+            verifier.line(line.as_bytes(), &mut |_, _, _| {})?;
+        }
+        let summary = verifier.finish()?;
+        report("verify the export", log.spans.len(), start);
+        if summary.verified.leaves != size || violations != 0 {
+            return Err("the export does not verify".into());
+        }
+    }
+    Ok(())
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     for rows in [1, 3, 100] {
         println!("{rows} rows a transaction");
@@ -217,6 +261,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 return Err("the log does not verify".into());
             }
         }
+        export(&log)?;
         // the same record as one copy, for comparison with writing in place
         let start = Instant::now();
         let mut out = Vec::with_capacity(log.bytes.len());

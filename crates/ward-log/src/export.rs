@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use crate::error::FormatError;
@@ -61,7 +60,7 @@ pub enum ExportError {
     #[error("the export puts more hashes or block rows ahead of its leaves than a verifier keeps")]
     Unbounded,
     /// The bytes are not those that were written.
-    #[error("the export was damaged on its way: its digest is wrong")]
+    #[error("the export was damaged on its way: its checksum is wrong")]
     Damaged,
 }
 
@@ -85,7 +84,7 @@ pub struct ExportHeader {
 /// Writes an export.
 pub struct ExportWriter {
     header: ExportHeader,
-    hasher: Sha256,
+    checksum: crc32fast::Hasher,
     lines: VecDeque<String>,
     /// Records that are not in a line yet, from `taken` on.
     records: Vec<u8>,
@@ -107,7 +106,7 @@ impl ExportWriter {
         source: &mut impl LogSource,
     ) -> Self {
         let mut writer = Self {
-            hasher: Sha256::new(),
+            checksum: crc32fast::Hasher::new(),
             lines: VecDeque::new(),
             records: Vec::new(),
             taken: 0,
@@ -188,7 +187,7 @@ impl ExportWriter {
         }
         self.blocks_below(u64::MAX, source);
         let mut fields = self.leaves.to_be_bytes().to_vec();
-        fields.extend_from_slice(&self.hasher.clone().finalize());
+        fields.extend_from_slice(&self.checksum.clone().finalize().to_be_bytes());
         self.line("end", &fields);
     }
 
@@ -283,8 +282,8 @@ impl ExportWriter {
     }
 
     fn put(&mut self, line: String) {
-        self.hasher.update(&line);
-        self.hasher.update([b'\n']);
+        self.checksum.update(line.as_bytes());
+        self.checksum.update(b"\n");
         self.lines.push_back(line);
     }
 }

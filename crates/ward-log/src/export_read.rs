@@ -1,7 +1,6 @@
 //! Reading exports. Strict: what is not exactly as written is refused.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use sha2::{Digest, Sha256};
 
 use crate::error::FormatError;
 use crate::export::{EXPORT_VERSION, ExportError, ExportHeader, MAX_EXPORT_LINE, MAX_ORIGIN_LEN};
@@ -34,7 +33,7 @@ pub(crate) type ExportRecord<'a> = (u64, &'a [u8], Option<&'a [u8]>);
 #[derive(Default)]
 pub(crate) struct ExportParser {
     lines: u64,
-    hasher: Sha256,
+    checksum: crc32fast::Hasher,
     fields: Vec<u8>,
     records: Vec<u8>,
     taken: usize,
@@ -50,7 +49,7 @@ impl ExportParser {
             if line != EXPORT_VERSION.as_bytes() {
                 return Err(ExportError::NotAnExport);
             }
-            self.digest(line);
+            self.add_to_checksum(line);
             return Ok(ExportLine::Version);
         }
         if self.ended {
@@ -88,7 +87,7 @@ impl ExportParser {
         };
         self.fields = fields;
         if !self.ended {
-            self.digest(line);
+            self.add_to_checksum(line);
         }
         parsed
     }
@@ -131,7 +130,7 @@ impl ExportParser {
     }
 
     fn pieces(&mut self, line: &[u8], text: &[u8]) -> Result<ExportLine, ExportError> {
-        self.digest(line);
+        self.add_to_checksum(line);
         self.records.drain(..self.taken);
         self.taken = 0;
         match STANDARD.decode_vec(text, &mut self.records) {
@@ -141,13 +140,13 @@ impl ExportParser {
     }
 
     fn end(&mut self, fields: &[u8]) -> Result<ExportLine, ExportError> {
-        let (count, digest) = fields
+        let (count, checksum) = fields
             .split_first_chunk::<8>()
             .ok_or(ExportError::BadField {
                 line: self.lines,
                 error: FormatError::Truncated,
             })?;
-        if digest != self.hasher.clone().finalize().as_slice() {
+        if checksum != self.checksum.clone().finalize().to_be_bytes() {
             return Err(ExportError::Damaged);
         }
         if u64::from_be_bytes(*count) != self.leaves {
@@ -157,9 +156,9 @@ impl ExportParser {
         Ok(ExportLine::End)
     }
 
-    fn digest(&mut self, line: &[u8]) {
-        self.hasher.update(line);
-        self.hasher.update([b'\n']);
+    fn add_to_checksum(&mut self, line: &[u8]) {
+        self.checksum.update(line);
+        self.checksum.update(b"\n");
     }
 
     fn bad(&self, what: &'static str) -> ExportError {
