@@ -58,7 +58,7 @@ CREATE PROCEDURE ward.reencrypt_column(tab regclass, col name, batch integer DEF
     DECLARE
         leaf regclass;
         at bigint;
-        found bigint;
+        done boolean;
         locked text[];
         place text;
     BEGIN
@@ -67,23 +67,23 @@ CREATE PROCEDURE ward.reencrypt_column(tab regclass, col name, batch integer DEF
         FOREACH leaf IN ARRAY ward.conversion_tables(tab) LOOP
             at := 0;
             LOOP
-                SELECT r.next_block, r.found, r.locked INTO at, found, locked
+                SELECT r.next_block, r.finished, r.locked INTO at, done, locked
                 FROM ward.renew_rows(leaf, col, aad_expression, batch, at) AS r;
                 COMMIT;
                 FOREACH place IN ARRAY locked LOOP
                     PERFORM ward.renew_rows(leaf, col, aad_expression, batch, NULL, ARRAY[place]);
                     COMMIT;
                 END LOOP;
-                EXIT WHEN at IS NULL;
+                EXIT WHEN done;
             END LOOP;
             LOOP
-                SELECT r.found, r.locked INTO found, locked FROM ward.renew_rows(leaf, col, aad_expression, batch) AS r;
+                SELECT r.finished, r.locked INTO done, locked FROM ward.renew_rows(leaf, col, aad_expression, batch) AS r;
                 COMMIT;
                 FOREACH place IN ARRAY locked LOOP
                     PERFORM ward.renew_rows(leaf, col, aad_expression, batch, NULL, ARRAY[place]);
                     COMMIT;
                 END LOOP;
-                EXIT WHEN found IS NOT DISTINCT FROM 0;
+                EXIT WHEN done;
             END LOOP;
         END LOOP;
     END

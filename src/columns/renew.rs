@@ -14,12 +14,12 @@ use ward_crypto::{ColumnType, Envelope};
 
 /// Renews rows of a table: at `places`; else in the blocks after `first_block` that hold about `batch`
 /// rows; else, without `first_block`, the first `batch` rows anywhere that need it.
-/// Answers where to go on (NULL at the end), how many rows needed it, and which are being worked on.
+/// Answers where to go on, whether nothing was left to do, and which rows are being worked on.
 // Row security is off so that a policy that would hide rows is an error; expressions of the caller are
 // looked up in pg_catalog only.
 #[pg_extern(sql = r#"
 CREATE FUNCTION ward."renew_rows"("tab" regclass, "col" name, "aad_expression" text, "batch" integer, "first_block" bigint DEFAULT NULL, "places" text[] DEFAULT NULL)
-RETURNS TABLE ("next_block" bigint, "found" bigint, "locked" text[]) VOLATILE PARALLEL UNSAFE
+RETURNS TABLE ("next_block" bigint, "finished" boolean, "locked" text[]) VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp SET row_security = off
 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
@@ -35,7 +35,7 @@ fn renew_rows(
         'static,
         (
             name!(next_block, Option<i64>),
-            name!(found, i64),
+            name!(finished, bool),
             name!(locked, Vec<String>),
         ),
     >,
@@ -50,7 +50,7 @@ fn renew_rows(
             (Part::Blocks(0, scan::blocks(&table)), limit, None)
         }
         (None, Some(first)) => match part::next(&table, first, i64::MAX, batch)? {
-            None => return Ok(TableIterator::once((None, 0, Vec::new()))),
+            None => return Ok(TableIterator::once((None, true, Vec::new()))),
             Some((first, past)) => (Part::Blocks(first, past), usize::MAX, Some(past)),
         },
     };
@@ -73,7 +73,8 @@ fn renew_rows(
             ));
         }
     };
-    Ok(TableIterator::once((next, found, done.locked)))
+    let finished = next.is_none() && found == 0;
+    Ok(TableIterator::once((next, finished, done.locked)))
 }
 
 /// Values of the encrypted types. The extension's owner looks for them, so that row level security
@@ -85,7 +86,7 @@ fn typed(
     part: &Part,
     limit: usize,
     wait: bool,
-) -> Result<(i64, Done)> {
+) -> Result<(usize, Done)> {
     let active = active_key_id(column.modifier)?;
     let mut rows = Vec::new();
     owner::run(|| {
@@ -108,7 +109,7 @@ fn typed(
         })
     })?;
     let transform = Transform::Renew(kind, column.modifier);
-    let found = rows.len() as i64;
+    let found = rows.len();
     let done = part::rewrite(table, column.index, rows, wait, |old, ()| {
         old.value(column)
             .map(|value| transform.apply(&value))
@@ -125,7 +126,7 @@ fn envelopes(
     part: &Part,
     limit: usize,
     wait: bool,
-) -> Result<(i64, Done)> {
+) -> Result<(usize, Done)> {
     let name = column.quoted.to_bytes();
     let aad = aad.unwrap_or(b"NULL");
     let renewed = [b"ward.reencrypt(", name, b", (", aad, b")::text)"].concat();
@@ -146,7 +147,7 @@ fn envelopes(
         rows.push((place, value.map(|value| value.with_bytes(<[u8]>::to_vec))));
         rows.len() < limit
     })?;
-    let found = rows.len() as i64;
+    let found = rows.len();
     let done = part::rewrite(table, column.index, rows, wait, |_, renewed| {
         let renewed = renewed.map(|bytes| Varlena::copy_of(&bytes).map(Value::new));
         Ok(renewed.transpose()?)
