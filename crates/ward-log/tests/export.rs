@@ -341,7 +341,7 @@ fn tamper(log: &mut Log, what: u8, a: usize, b: usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(120))]
+    #![proptest_config(ProptestConfig::with_cases(60))]
     #[test]
     fn nothing_found_in_the_database_is_lost_in_the_export(
         changes in prop::collection::vec((0u8..7, any::<u32>(), any::<u32>()), 1..4)

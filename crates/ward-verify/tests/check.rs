@@ -205,6 +205,28 @@ fn with_the_audit_key_a_forged_trailer_is_found() {
 }
 
 #[test]
+fn with_the_audit_key_genuine_trailers_pass() {
+    let scene = Scene::new();
+    let mut log = small_log();
+    let id = ward_crypto::SecretKey::new(common::KEY).id().0;
+    for entry in &mut log.entries {
+        if let Ok(Leaf::Trailer(old)) = Leaf::parse(&entry.leaf.clone()) {
+            let (xid, at, chain) = (old.xid, old.position, old.chain);
+            let new = TrailerLeaf::sign(xid, at, old.incarnation, chain, id, &common::KEY);
+            entry.leaf.clear();
+            new.encode(&mut entry.leaf);
+        }
+    }
+    log.rebuild();
+    let trail = scene.export(&log, 0);
+    let keys = format!("{}\n\n{}\n", hex::encode([1; 32]), hex::encode(common::KEY));
+    let keys = scene.write("keys", &keys);
+    let ran = scene.run(&["check", &trail, "--audit-key", &keys, "--json"]);
+    assert_eq!(ran.code, 3, "{}{}", ran.out, ran.err);
+    assert_eq!(json(&ran)["writers_checked"], true);
+}
+
+#[test]
 fn a_part_of_a_trail_has_to_be_asked_for() {
     let scene = Scene::new();
     let log = small_log();
