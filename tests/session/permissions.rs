@@ -76,12 +76,12 @@ const PUBLIC_FUNCTIONS: &[&str] = &[
     "has_role",
     "is_current",
     "isolation_foreign_keys",
-    "protect_column",
-    "reencrypt",
-    "reencrypt_column",
     "keep_in_step",
     "key_of_modifier",
     "key_version",
+    "protect_column",
+    "reencrypt",
+    "reencrypt_column",
     "renew_rows",
     "require_batch",
     "require_convertible",
@@ -97,7 +97,6 @@ const PUBLIC_FUNCTIONS: &[&str] = &[
     "set_security_context",
     "set_tenant_context",
     "test_isolation",
-    // Parts of converting a column, with the caller's rights.
     "warn_of_old_plaintext",
 ];
 
