@@ -52,6 +52,7 @@ mod leaks_values;
 mod permissions;
 mod posture;
 mod posture_cases;
+mod posture_cases_access;
 mod posture_server;
 mod posture_state;
 mod readme;

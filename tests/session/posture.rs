@@ -1,7 +1,8 @@
 //! Security posture: every check finds its weakness, and finds it no more once it was mended. Mended
 //! with the finding's own remedy where that is SQL to run.
 
-use crate::posture_cases::{ACCESS, BASE, Case, EXTENSION, ISOLATION};
+use crate::posture_cases::{BASE, Case, ISOLATION};
+use crate::posture_cases_access::{ACCESS, EXTENSION};
 use std::collections::BTreeSet;
 use ward_tests::postgres::Client;
 use ward_tests::{Cluster, DATABASE, number, run, text, texts};
