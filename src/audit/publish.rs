@@ -351,10 +351,8 @@ fn cosignatures(note: &str, answer: &str) -> (String, Vec<String>) {
     (lines, names)
 }
 
-/// Stores what came back, and notes for `security_posture()` that the checkpoint has left the server.
+/// Stores what came back.
 fn cosigned(origin: &str, size: u64, note: &str, names: Vec<String>) -> Result<()> {
-    let place = format!("cosigned by {}", names.join(", "));
-    let place: String = place.chars().take(1000).collect();
     Spi::run_with_args(
         "UPDATE ward.audit_checkpoints SET note = $3, cosigned_by = $4 WHERE origin = $1 AND tree_size = $2",
         &[
@@ -364,11 +362,5 @@ fn cosigned(origin: &str, size: u64, note: &str, names: Vec<String>) -> Result<(
             names.into(),
         ],
     )
-    .and_then(|()| {
-        Spi::run_with_args(
-            "SELECT ward.record_checkpoint($1, $2)",
-            &[note.into(), place.into()],
-        )
-    })
     .map_err(error::spi)
 }
