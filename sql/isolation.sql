@@ -47,9 +47,11 @@ GRANT EXECUTE ON FUNCTION
     ward.enable_tenant_isolation(regclass, name, text),
     ward.enable_user_isolation(regclass, name, text),
     ward.enable_parent_isolation(regclass, name, text),
-    ward.disable_isolation(regclass, bool),
-    ward.test_isolation(regclass, name, text, text)
+    ward.disable_isolation(regclass, bool)
 TO PUBLIC;
+-- Code of the table (triggers, functions in policies and defaults) runs in the contexts that are tried, in token
+-- mode too. Acting for any tenant is for the DBA to grant.
+REVOKE ALL ON FUNCTION ward.test_isolation(regclass, name, text, text) FROM PUBLIC;
 
 COMMENT ON FUNCTION ward.enable_tenant_isolation(regclass, name, text) IS
 'Enables and forces row level security by a tenant column, on the table and all that inherits from it, partitions included. Call it again for new partitions. create_index: auto, now, concurrently, never. Only for the owner.';

@@ -29,7 +29,10 @@ isolated AS MATERIALIZED (
            AND CASE i.kind
                WHEN 'parent' THEN i.parent IS NOT NULL
                     AND pg_get_expr(p.polqual, p.polrelid) LIKE '(EXISTS ( SELECT 1%'
-                    AND pg_get_expr(p.polqual, p.polrelid) !~ '\sOR\s'
+                    AND pg_get_expr(p.polqual, p.polrelid) LIKE '% = ward.get\_%'
+                    -- Words of SQL are in capitals here, and names in capitals are quoted.
+                    AND regexp_replace(pg_get_expr(p.polqual, p.polrelid), '"([^"]|"")*"', '', 'g')
+                        !~ '\m(OR|NOT|UNION|INTERSECT|EXCEPT|CASE|COALESCE|JOIN|GROUP|HAVING|IS|ANY|ALL|VALUES)\M'
                ELSE EXISTS (SELECT FROM unnest(i.columns) AS c(name),
                                         regexp_match(pg_get_expr(p.polqual, p.polrelid),
                                                      '^\((.*) = ward\.(get_\w+)\(\)\)$') AS m(part)

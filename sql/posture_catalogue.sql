@@ -3,7 +3,7 @@
 CREATE VIEW ward.posture_checks AS
 SELECT check_id, level, title, what, source FROM (VALUES
 -- Isolation: tables, policies, and the ways around them.
-('isolation.rls_disabled', 'high', 'Tables with a tenant or user column are isolated', 'A table has a column that isolates other tables, but no row level security.', 'own'),
+('isolation.rls_disabled', 'high', 'Tables with a tenant or user column are isolated', 'A table has a column that isolates other tables, or is named tenant_id or user_id, but no row level security.', 'own'),
 ('isolation.exposed_without_rls', 'high', 'Tables open to everybody have row level security', 'PUBLIC (or the roles anon and authenticated) can use a table that has no row level security.', 'splinter'),
 ('isolation.policy_without_rls', 'critical', 'Policies are in force', 'A table has policies, but row level security is not enabled: they do nothing.', 'splinter'),
 ('isolation.no_policy', 'low', 'Tables with row level security have policies', 'Row level security is enabled without a policy: nobody but the owner sees a row.', 'splinter'),
@@ -101,7 +101,7 @@ SELECT check_id, level, title, what, source FROM (VALUES
 ('ward.event_trigger', 'critical', 'New partitions are audited', 'The event trigger that watches over audited tables is missing or not enabled always.', 'own'),
 ('ward.registry_trigger', 'high', 'Changes of keys are noticed', 'A trigger that tells sessions of changed keys or grants is missing or not enabled always.', 'own'),
 ('ward.foreign_object', 'high', 'Schema ward holds the extension only', 'A function in schema ward does not belong to the extension: it can be called in place of one that does.', 'own'),
-('ward.tables_granted', 'critical', 'The extension''s tables are its own', 'A role was granted privileges on a table of the extension that it did not have when it was created.', 'own'),
+('ward.tables_granted', 'critical', 'The extension''s tables are its own', 'A role was granted privileges on a table of the extension that it did not have when it was created, or may create in its schema.', 'own'),
 ('ward.functions_public', 'high', 'Administration is not for everybody', 'PUBLIC was granted a function of the extension that it could not execute when it was created.', 'own'),
 ('ward.parameter_grants', 'critical', 'Nobody may set the extension''s settings', 'A role was granted SET or ALTER SYSTEM of a setting of pg_ward.', 'own'),
 ('ward.worker', 'high', 'Entries are sealed', 'The sealing worker is not well.', 'own'),

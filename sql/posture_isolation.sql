@@ -56,12 +56,17 @@ isolating AS MATERIALIZED (
     WHERE a.attname <> 'id' GROUP BY 1, 2
 )
 SELECT 'isolation.rls_disabled', t.name,
-       format('column %I isolates %s, here it does nothing', min(a.attname), min(i.example)),
+       coalesce(CASE WHEN count(i.attname) > 0 THEN format('column %I isolates %s, here it does nothing', min(i.attname), min(i.example)) END,
+                format('column %I says whose a row is, and nothing looks at it', min(a.attname))),
        format('ALTER TABLE %s ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY; -- and a policy, as by ward.enable_tenant_isolation(%L, %L)',
               t.name, t.name, min(a.attname))
 FROM tables t JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 AND NOT a.attisdropped
-JOIN isolating i ON i.attname = a.attname AND i.atttypid = a.atttypid
+LEFT JOIN isolating i ON i.attname = a.attname AND i.atttypid = a.atttypid
 WHERE NOT t.secured
+  -- The names that ward.enable_tenant_isolation() and ward.enable_user_isolation() take by default, in a database
+  -- in which nothing is isolated yet.
+  AND (i.attname IS NOT NULL
+       OR a.attname IN ('tenant_id', 'user_id') AND a.atttypid IN ('uuid'::regtype, 'text'::regtype, 'varchar'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype))
   -- A partition that nobody was granted is reached through its parent, whose policies count.
   AND NOT (t.is_partition AND NOT EXISTS (SELECT FROM aclexplode(t.acl) g WHERE g.grantee <> t.owner))
 GROUP BY t.oid, t.name

@@ -61,8 +61,10 @@ SELECT 'isolation.policy_always_true', p.object, 'everybody may ' || string_agg(
        format('DROP POLICY %s; -- or give it a condition', p.object)
 FROM policy p CROSS JOIN everybody e, unnest(p.commands) AS c (command)
 WHERE p.permissive AND p.secured AND p.roles && e.roles
-  AND regexp_replace(lower(CASE WHEN c.command = 'a' THEN coalesce(p.new_rows, p.condition) ELSE p.condition END), '[\s()]', '', 'g')
-      ~ '^(true|([a-z0-9_.]+)=\2)$'
+  -- For UPDATE either side: with a WITH CHECK of true, rows are given to somebody else.
+  AND EXISTS (SELECT FROM (VALUES (CASE WHEN c.command <> 'a' THEN p.condition END),
+                                  (CASE WHEN c.command IN ('a', 'w') THEN coalesce(p.new_rows, p.condition) END)) AS side (expression)
+              WHERE regexp_replace(lower(side.expression), '[\s()]', '', 'g') ~ '^(true|([a-z0-9_.]+)=\2)$')
   AND NOT EXISTS (SELECT FROM limited l WHERE l.relation = p.relation AND l.command = c.command)
 GROUP BY p.oid, p.object
 UNION ALL

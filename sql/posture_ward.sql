@@ -81,6 +81,11 @@ SELECT 'ward.tables_granted', format('%s to %s', a.oid::regclass, coalesce(quote
        format('REVOKE ALL ON %s FROM %s;', a.oid::regclass, coalesce(quote_ident(r.rolname), 'PUBLIC'))
 FROM added a LEFT JOIN pg_roles r ON r.oid = a.grantee GROUP BY a.oid, r.rolname
 UNION ALL
+SELECT 'ward.tables_granted', format('schema ward to %s', coalesce(quote_ident(r.rolname), 'PUBLIC')), a.privilege_type,
+       format('REVOKE CREATE ON SCHEMA ward FROM %s;', coalesce(quote_ident(r.rolname), 'PUBLIC'))
+FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+WHERE n.nspname = 'ward' AND a.privilege_type = 'CREATE' AND a.grantee <> n.nspowner
+UNION ALL
 SELECT 'ward.functions_public', f.oid::regprocedure::text, 'PUBLIC can execute it',
        format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC;', f.oid::regprocedure)
 FROM pg_proc f CROSS JOIN LATERAL aclexplode(coalesce(f.proacl, acldefault('f', f.proowner))) a

@@ -4,7 +4,7 @@ use super::state;
 use super::token::{Accepted, algorithm};
 use crate::audit::event::{self, Severity};
 use crate::error::{self, Result};
-use crate::pg::process;
+use crate::pg::{process, who};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
 use serde_json::{Value, json};
@@ -45,10 +45,21 @@ pub fn authenticated(token: &Accepted) -> Result<()> {
 }
 
 /// A role acts for another tenant from here on.
-pub fn overridden(former: Option<&str>, reason: &str) -> Result<()> {
+pub fn overridden(tenant: &str, former: Option<&str>, reason: &str) -> Result<()> {
     if !AUDIT.get() {
         return Ok(());
     }
+    // The entry goes when the transaction is rolled back, what was read in it does not. As JSON, so
+    // that nothing in the texts looks like a line of the log.
+    error::report(
+        PgSqlErrorCode::ERRCODE_SUCCESSFUL_COMPLETION,
+        "a role acts for another tenant",
+    )
+    .set_detail(
+        json!({ "session_role": who::role_name(who::session_role()), "tenant": tenant, "reason": reason })
+            .to_string(),
+    )
+    .report(PgLogLevel::LOG_SERVER_ONLY);
     record(
         "tenant_override",
         Severity::Medium,

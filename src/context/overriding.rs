@@ -29,7 +29,7 @@ fn override_tenant_context(tenant: Option<Text<'_>>, reason: Option<Text<'_>>) -
     let former = base.tenant.clone();
     let context = SecurityContext {
         source: Source::Override,
-        tenant: Some(tenant),
+        tenant: Some(tenant.clone()),
         roles: Vec::new(),
         permissions: Vec::new(),
         claims: None,
@@ -38,5 +38,5 @@ fn override_tenant_context(tenant: Option<Text<'_>>, reason: Option<Text<'_>>) -
     };
     setting::store(context.complete(), true)?;
     state::rebind_tenant();
-    event::overridden(former.as_deref(), &reason)
+    event::overridden(&tenant, former.as_deref(), &reason)
 }

@@ -159,3 +159,16 @@ fn an_event_altered_before_and_after_it_was_sealed() {
     assert!(!verdict.is_valid, "{verdict:?}");
     assert!(verdict.reason.unwrap().contains("entry_altered"));
 }
+
+#[test]
+fn an_override_that_is_rolled_back_is_in_the_servers_log() {
+    let (cluster, mut admin, mut app, _) = recorded();
+    run(
+        &mut app,
+        "BEGIN; SELECT ward.override_tenant_context('b', E'looked\n around'); ROLLBACK",
+    );
+    assert_eq!(number(&mut admin, EVENTS), 0);
+    let log = cluster.log();
+    let line = r#"{"reason":"looked\n around","session_role":"app","tenant":"b"}"#;
+    assert!(log.contains(line), "{log}");
+}

@@ -54,6 +54,27 @@ fn a_token_that_runs_out_inside_a_session() {
     run(&mut app, "INSERT INTO noted VALUES (1)");
     let who = "SELECT tenant_id || '/' || context_source FROM ward.audit_trail WHERE table_name = 'noted'";
     assert_eq!(text(&mut admin, who).as_deref(), Some("a/token"));
+    // A procedure that commits is one statement, but not for ever.
+    run(
+        &mut admin,
+        "CREATE PROCEDURE outlive(ends bigint) LANGUAGE plpgsql AS $$
+         BEGIN
+             PERFORM ward.get_tenant_context();
+             LOOP
+                 COMMIT;
+                 EXIT WHEN extract(epoch FROM clock_timestamp()) > ends;
+                 PERFORM pg_sleep(0.05);
+             END LOOP;
+             PERFORM ward.get_tenant_context();
+         END $$",
+    );
+    let end = now() + 3;
+    let token = issuer.token_with(json!({"exp": end}));
+    app.execute("SELECT ward.authenticate($1, false)", &[&token])
+        .unwrap();
+    let error = refused(&mut app, &format!("CALL outlive({end})"));
+    assert_eq!(error.code().code(), "28000");
+    assert!(now() >= end, "refused before its time: {error:?}");
     // A new token helps, and so does clearing.
     app.execute("SELECT ward.authenticate($1, false)", &[&issuer.token("a")])
         .unwrap();
@@ -68,10 +89,16 @@ fn a_token_that_counts_once() {
     let (cluster, mut admin, _) = accepting(&issuer);
     run(&mut admin, "ALTER ROLE app SET ward.token_single_use = on");
     let mut app = cluster.client(DATABASE, "app");
-    let token = issuer.token_with(json!({"jti": "1"}));
+    let end = now() + 600;
+    let token = issuer.token_with(json!({"jti": "1", "exp": end}));
     // A rolled back use is none.
     assert_eq!(attempt(&mut app, &token), None);
     assert_eq!(tenant_of(&mut app, &token).as_deref(), Some("a"));
+    // Kept for as long as a role with the largest leeway would accept it, not only this one.
+    assert_eq!(
+        number(&mut admin, "SELECT expires_at FROM ward.used_token"),
+        (end + 30) * 1_000_000
+    );
     let says = |error: Option<DbError>, code: &str, says: &str| {
         let error = error.expect("refused");
         assert_eq!(error.code().code(), code);

@@ -27,7 +27,7 @@ const PRIVILEGED: &[&str] = &[
     "audit_checkpoint",
 ];
 
-/// Made for every role, but only for the owner of the table they are given.
+/// Only for the owner of the table they are given, whoever may execute them.
 const FOR_OWNERS: &[&str] = &[
     "enable_tenant_isolation('t')",
     "enable_user_isolation('t', 'tenant_id')",
@@ -120,7 +120,8 @@ fn isolation_is_for_the_owner_of_the_table() {
     let mut admin = cluster.superuser();
     run(
         &mut admin,
-        "CREATE TABLE t (tenant_id text); CREATE ROLE app LOGIN; GRANT ALL ON t TO app",
+        "CREATE TABLE t (tenant_id text); CREATE ROLE app LOGIN; GRANT ALL ON t TO app;
+         GRANT EXECUTE ON FUNCTION ward.test_isolation TO app",
     );
     let mut app = cluster.client(DATABASE, "app");
     for name in FOR_OWNERS {

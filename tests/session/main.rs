@@ -4,6 +4,8 @@
 mod attacks;
 mod attacks_context;
 mod attacks_journal;
+mod attacks_tokens;
+mod attacks_trial;
 mod audit_capture;
 mod audit_concurrency;
 mod audit_crash;

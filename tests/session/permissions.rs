@@ -74,7 +74,6 @@ const PUBLIC_FUNCTIONS: &[&str] = &[
     "secret_text_to_text",
     "set_security_context",
     "set_tenant_context",
-    "test_isolation",
     "warn_of_old_plaintext",
 ];
 

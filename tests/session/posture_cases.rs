@@ -65,6 +65,12 @@ pub const ISOLATION: &[Case] = &[
         "",
     ),
     case(
+        "isolation.rls_disabled",
+        "app.of_user",
+        "CREATE TABLE app.of_user (user_id bigint)",
+        "",
+    ),
+    case(
         "isolation.exposed_without_rls",
         "app.open",
         "CREATE TABLE app.open (n int); GRANT SELECT ON app.open TO PUBLIC",
@@ -113,6 +119,14 @@ pub const ISOLATION: &[Case] = &[
         "CREATE TABLE app.self_equal (n int); CREATE INDEX ON app.self_equal (n);
          ALTER TABLE app.self_equal ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
          CREATE POLICY p ON app.self_equal FOR INSERT WITH CHECK (n = n)",
+        "",
+    ),
+    case(
+        "isolation.policy_always_true",
+        "p on app.given_away",
+        "CREATE TABLE app.given_away (tenant_id text); CREATE INDEX ON app.given_away (tenant_id);
+         ALTER TABLE app.given_away ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+         CREATE POLICY p ON app.given_away FOR UPDATE USING (tenant_id = ward.get_tenant_context()) WITH CHECK (true)",
         "",
     ),
     case(

@@ -266,6 +266,12 @@ pub const EXTENSION: &[Case] = &[
         "",
     ),
     case(
+        "ward.tables_granted",
+        "schema ward to app_user",
+        "GRANT CREATE ON SCHEMA ward TO app_user",
+        "",
+    ),
+    case(
         "ward.functions_public",
         "ward.status()",
         "GRANT EXECUTE ON FUNCTION ward.status() TO PUBLIC",

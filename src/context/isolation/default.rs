@@ -35,8 +35,8 @@ pub fn add(table: &Table, rule: &Rule, recorded: bool, inherited: bool) -> Resul
     }
 }
 
-/// Takes the default away again, unless it was changed since.
-pub fn remove(table: &Table, kind: Kind) -> Result<()> {
+/// Takes the default of the column with this quoted name away again, unless it was changed since.
+pub fn remove(table: &Table, kind: Kind, column: &str) -> Result<()> {
     let accessors = kind.accessors();
     let columns = Spi::connect_mut(|client| {
         client
@@ -45,6 +45,7 @@ pub fn remove(table: &Table, kind: Kind) -> Result<()> {
                  FROM pg_catalog.pg_attribute a
                  JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
                  WHERE a.attrelid = $1 AND a.attgenerated = '' AND NOT a.attisdropped
+                   AND pg_catalog.quote_ident(a.attname) = pg_catalog.convert_from($5, 'UTF8')
                    AND pg_catalog.pg_get_expr(d.adbin, d.adrelid) IN ($2, $3, $4)",
                 None,
                 &[
@@ -52,6 +53,7 @@ pub fn remove(table: &Table, kind: Kind) -> Result<()> {
                     accessors[0].into(),
                     accessors[1].into(),
                     accessors[2].into(),
+                    column.as_bytes().into(),
                 ],
             )?
             .map(|row| row.get::<Vec<u8>>(1).map(utf8))

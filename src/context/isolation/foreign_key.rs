@@ -180,6 +180,9 @@ fn all(table: &Table) -> Result<Vec<ForeignKey>> {
                  JOIN pg_catalog.pg_operator o ON o.oid = k.operator
                  JOIN pg_catalog.pg_namespace n ON n.oid = o.oprnamespace
                  WHERE c.conrelid = $1 AND c.contype = 'f'
+                   -- A key to a partitioned table has copies, one to each partition.
+                   AND NOT EXISTS (SELECT FROM pg_catalog.pg_constraint whole
+                                   WHERE whole.oid = c.conparentid AND whole.conrelid = c.conrelid)
                  ORDER BY c.oid, k.place",
                 None,
                 &[table.oid.into()],

@@ -175,19 +175,21 @@ fn disable_isolation(tab: Option<pg_sys::Oid>, drop_index: Option<bool>) -> Resu
         return Ok(());
     }
     // A partition that was created later has copies of its parent's defaults, but no record.
-    let defaults: Vec<Kind> = family
-        .first()
-        .iter()
-        .flat_map(|(_, state)| &state.found)
-        .filter(|found| found.record.is_some_and(|record| record.default_added))
-        .map(|found| found.kind)
-        .collect();
+    let mut defaults: Vec<(Kind, String)> = Vec::new();
+    for (table, state) in family.first().iter() {
+        for found in &state.found {
+            if found.record.is_some_and(|record| record.default_added) {
+                let columns = found.column_names(table)?;
+                defaults.extend(columns.into_iter().map(|column| (found.kind, column)));
+            }
+        }
+    }
     for (table, state) in &family {
         if state.isolated() {
             policy::remove(table, state)?;
         } else {
-            for kind in &defaults {
-                default::remove(table, *kind)?;
+            for (kind, column) in &defaults {
+                default::remove(table, *kind, column)?;
             }
         }
         if drop_index {

@@ -29,6 +29,17 @@ pub struct Found {
     pub record: Option<Record>,
 }
 
+impl Found {
+    /// The quoted names of its columns.
+    pub fn column_names(&self, table: &Table) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for number in &self.columns {
+            names.extend(table.column_number(*number)?.map(|column| column.name));
+        }
+        Ok(names)
+    }
+}
+
 /// How far a table is isolated already.
 pub struct State {
     /// Its isolation policies.
@@ -204,7 +215,9 @@ pub fn remove(table: &Table, state: &State) -> Result<()> {
     let before = state.before(table)?;
     for found in &state.found {
         if found.record.is_some_and(|record| record.default_added) {
-            default::remove(table, found.kind)?;
+            for column in found.column_names(table)? {
+                default::remove(table, found.kind, &column)?;
+            }
         }
     }
     let enable = if before.enabled { "ENABLE" } else { "DISABLE" };

@@ -6,6 +6,8 @@ use std::ffi::{CStr, CString};
 
 /// The largest difference between clocks that can be allowed, in seconds.
 const LEEWAY_LIMIT: i32 = 30;
+/// The same in microseconds.
+pub const LARGEST_LEEWAY_MICROS: i64 = LEEWAY_LIMIT as i64 * 1_000_000;
 /// The longest lifetime that can be allowed, in seconds: a day.
 const LIFETIME_LIMIT: i32 = 86_400;
 

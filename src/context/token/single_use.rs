@@ -1,6 +1,7 @@
 //! Tokens that count once. What is kept of a used token is a hash, until the token would have run out.
 
 use super::refusal::Refusal;
+use super::settings;
 use super::verify::Accepted;
 use crate::error::{self, Result};
 use crate::pg::{context, owner, process};
@@ -24,7 +25,11 @@ pub fn consume(token: &Accepted) -> Result<()> {
     }
     let digest = digest(&token.issuer, id);
     let now = context::statement_start_micros();
-    let ends = token.context.expires_at.unwrap_or(i64::MAX);
+    // With the largest leeway there is: another role's may be larger than this one's.
+    let ends = token
+        .registered
+        .expires_at
+        .saturating_add(settings::LARGEST_LEEWAY_MICROS);
     let added = owner::run(|| {
         Spi::connect_mut(|client| {
             client.update(

@@ -48,10 +48,17 @@ unsafe extern "C-unwind" fn assign(_value: c_int, _extra: *mut c_void) {
     state::mode_assigned();
 }
 
-/// When the running statement began, in microseconds since 1970-01-01 UTC.
+/// When the running statement began, in microseconds since 1970-01-01 UTC. A procedure is one statement
+/// for as long as it runs, so in one that commits it is when the running transaction began.
 pub fn statement_start_micros() -> i64 {
     // SAFETY: reads backend state.
-    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }.saturating_add(EPOCH_SHIFT)
+    let (statement, transaction) = unsafe {
+        (
+            pg_sys::GetCurrentStatementStartTimestamp(),
+            pg_sys::GetCurrentTransactionStartTimestamp(),
+        )
+    };
+    statement.max(transaction).saturating_add(EPOCH_SHIFT)
 }
 
 /// Whether the running transaction may not write.

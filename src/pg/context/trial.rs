@@ -1,6 +1,7 @@
 //! Trying statements as another role, and undoing them.
 
-use crate::pg::encoding;
+use crate::error;
+use crate::pg::{catalog, encoding};
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use std::ffi::{CString, c_int};
@@ -17,11 +18,11 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Whether a policy of the table of this name refused the new row.
+    /// Whether a policy of the table of this name refused the new row, after [`untranslated`].
     pub fn is_refusal_by_policy_of(&self, table: &str) -> bool {
         self.code == "42501"
             && self.routine == "ExecWithCheckOptions"
-            && self.message.contains(table)
+            && self.message.ends_with(&format!(" for table \"{table}\""))
     }
 }
 
@@ -90,6 +91,24 @@ fn sqlstate(code: c_int) -> String {
         .collect()
 }
 
+/// Has messages in their original words until the subtransaction ends, so that they can be told apart.
+pub fn untranslated() {
+    // SAFETY: NUL-terminated names and values, which are copied; the end of the subtransaction
+    // restores the setting.
+    unsafe {
+        pg_sys::set_config_option(
+            c"lc_messages".as_ptr(),
+            c"C".as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_SESSION,
+            pg_sys::GucAction::GUC_ACTION_LOCAL,
+            true,
+            0,
+            false,
+        );
+    }
+}
+
 /// Runs `work` as `role`, which cannot go back by itself. For use in [`rolled_back`], which also
 /// restores the user after an error.
 pub fn as_role<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
@@ -102,6 +121,31 @@ pub fn as_role<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
             role,
             security | pg_sys::SECURITY_LOCAL_USERID_CHANGE as c_int,
         );
+        let result = work();
+        pg_sys::SetUserIdAndSecContext(user, security);
+        result
+    }
+}
+
+/// Runs `work` as the owner of `table`, past the policies of what he owns, as PostgreSQL itself checks
+/// foreign keys. Reading a table runs code of its owner (a function that an index uses on constants is
+/// called by the planner), so that nobody with more rights may do it here. For use in [`rolled_back`].
+pub fn as_owner_of<R>(table: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
+    let Some(owner) = catalog::owner(table) else {
+        error::raise(error::report(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            "the table does not exist",
+        ));
+    };
+    let restricted = pg_sys::SECURITY_LOCAL_USERID_CHANGE
+        | pg_sys::SECURITY_RESTRICTED_OPERATION
+        | pg_sys::SECURITY_NOFORCE_RLS;
+    // SAFETY: as in `as_role`.
+    unsafe {
+        let mut user = pg_sys::InvalidOid;
+        let mut security = 0;
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut security);
+        pg_sys::SetUserIdAndSecContext(owner, security | restricted as c_int);
         let result = work();
         pg_sys::SetUserIdAndSecContext(user, security);
         result

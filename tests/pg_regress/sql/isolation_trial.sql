@@ -9,6 +9,8 @@ CREATE ROLE trial_reader;
 CREATE ROLE trial_other;
 CREATE ROLE trial_bypass BYPASSRLS;
 GRANT trial_app, trial_reader, trial_bypass TO trial_owner;
+-- It acts for any tenant, so a table's owner needs a grant.
+GRANT EXECUTE ON FUNCTION ward.test_isolation(regclass, name, text, text) TO trial_owner, trial_app;
 CREATE SCHEMA trial AUTHORIZATION trial_owner;
 GRANT USAGE ON SCHEMA trial TO PUBLIC;
 SET ROLE trial_owner;
@@ -171,4 +173,5 @@ ROLLBACK;
 RESET ROLE;
 RESET search_path;
 DROP SCHEMA trial CASCADE;
+REVOKE EXECUTE ON FUNCTION ward.test_isolation(regclass, name, text, text) FROM trial_owner, trial_app;
 DROP ROLE trial_owner, trial_app, trial_reader, trial_other, trial_bypass;

@@ -6,8 +6,8 @@ use super::target::{Attempted, Target};
 use super::verdict::{Line, changed, found, line, own_row, untried, written};
 use crate::context::state::Unlatched;
 use crate::error;
+use crate::pg::context as setting;
 use crate::pg::context::trial::{self, Argument, Sample};
-use crate::pg::{context as setting, owner};
 
 /// One side trying to get at the rows of the other.
 pub struct Direction<'a> {
@@ -109,7 +109,7 @@ impl Direction<'_> {
             |_| {
                 let xid = Argument::Xid(trial::subtransaction_xid());
                 self.act(self.other);
-                owner::run(|| trial::run(&theirs, &[xid])) > 0
+                trial::as_owner_of(self.target.oid, || trial::run(&theirs, &[xid])) > 0
             },
         )
     }

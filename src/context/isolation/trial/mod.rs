@@ -15,8 +15,8 @@ use super::{owned, spi, utf8};
 use crate::context::state::Unlatched;
 use crate::error::{self, Result};
 use crate::pg::context::trial::{self, Failure, Sample};
+use crate::pg::encoding;
 use crate::pg::values::Text;
-use crate::pg::{encoding, owner};
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
 use std::ffi::CStr;
@@ -58,6 +58,9 @@ fn test_isolation(
             "Isolate it first, with ward.enable_tenant_isolation() for example.",
         ));
     }
+    let rules = rules(&table, &state)?;
+    // First of all: it refuses tables that are isolated through each other.
+    let target = Target::of(&table, &rules, role)?;
     let kinds = subject::kinds(&table)?;
     let sides = [
         Subject::parse("context_a", context_a, kinds)?,
@@ -69,8 +72,6 @@ fn test_isolation(
             "the two contexts are the same",
         ));
     }
-    let rules = rules(&table, &state)?;
-    let target = Target::of(&table, &rules, role)?;
     let unlatched = Unlatched::enter();
     let lines = trial::rolled_back(|| lines(&target, &sides, &unlatched));
     drop(unlatched);
@@ -132,7 +133,7 @@ fn find_sample(
          LIMIT 1 FOR UPDATE OF {} SKIP LOCKED",
         target.condition, target.bare_name
     );
-    Ok(owner::run(|| trial::sample(&statement)))
+    Ok(trial::as_owner_of(target.oid, || trial::sample(&statement)))
 }
 
 fn untried(table: &Table, failure: &Failure) -> pgrx::pg_sys::panic::ErrorReport {

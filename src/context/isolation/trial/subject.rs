@@ -20,7 +20,8 @@ pub struct Kinds {
     user: bool,
 }
 
-/// The parts of the context that decide on rows of the table, its parents' included.
+/// The parts of the context that decide on rows of the table, its parents' included. They must not go
+/// round in a circle.
 pub fn kinds(table: &Table) -> Result<Kinds> {
     let mut kinds = Kinds::default();
     for found in &State::of(table)?.found {

@@ -141,6 +141,7 @@ impl Target {
             Ok(()) => {}
         }
         let outcome = trial::rolled_back(|| {
+            trial::untranslated();
             act();
             look(trial::as_role(self.role, || {
                 trial::run(statement, arguments)
