@@ -134,6 +134,21 @@ fn paste(kind: &str) {
     std::io::Write::write_all(&mut writer, &copy_binary(&bytes)).unwrap();
     let error = writer.finish().unwrap_err();
     assert_eq!(error.code().unwrap().code(), "42501");
+    // What the type binds its values to is no secret. Bound to it, they are not what ward.decrypt opens.
+    let envelope = bytes.len() - (SECRET.len() + 52);
+    for aad in [
+        "NULL".to_owned(),
+        "''".to_owned(),
+        format!("'ward/{kind}/v1'"),
+    ] {
+        for call in ["ward.decrypt", "ward.reencrypt"] {
+            let call = format!(
+                "SELECT {call}('\\x{}', {aad})",
+                hex::encode(&bytes[envelope..])
+            );
+            assert_eq!(refused(&mut thief, &call).code().code(), "XX001");
+        }
+    }
     // As bytea they are no text.
     let cast = format!(
         "INSERT INTO account (value) SELECT '\\x{}'::bytea::ward.{kind}('k')",

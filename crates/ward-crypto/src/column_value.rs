@@ -53,11 +53,12 @@ impl ColumnType {
         }
     }
 
-    /// The additional data of its envelopes.
+    /// The additional data of its envelopes. It ends with a zero byte, which no text of PostgreSQL can
+    /// hold: what is bound to it cannot be opened with additional data that a client gives.
     pub const fn aad(self) -> &'static [u8] {
         match self {
-            Self::EncryptedText => b"ward/encrypted_text/v1",
-            Self::SecretText => b"ward/secret_text/v1",
+            Self::EncryptedText => b"ward/encrypted_text/v1\0",
+            Self::SecretText => b"ward/secret_text/v1\0",
         }
     }
 
