@@ -24,6 +24,18 @@ pub struct JwtKeyRow {
     pub mac: Vec<u8>,
 }
 
+/// The types of the columns that sql/context_tokens.sql declares.
+const TYPES: [pg_sys::Oid; 8] = [
+    pg_sys::UUIDOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTARRAYOID,
+    pg_sys::TEXTOID,
+    pg_sys::BOOLOID,
+    pg_sys::BYTEAOID,
+];
+
 /// All rows as of now. `None` when pg_ward is not installed, or a column that is never NULL is.
 pub fn read() -> Option<Vec<JwtKeyRow>> {
     let table = rows::relation(c"jwt_key")?;
@@ -32,7 +44,7 @@ pub fn read() -> Option<Vec<JwtKeyRow>> {
     // SAFETY: in a transaction. A catalog snapshot of a relation without a syscache is taken anew at
     // each call; registering copies it, so it lasts until it is unregistered.
     let snapshot = unsafe { pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(table)) };
-    let found = rows::scan(table, snapshot, |row| {
+    let found = rows::scan(table, &TYPES, snapshot, |row| {
         Some(JwtKeyRow {
             id: row.uuid(0)?,
             issuer: row.get(1)?,

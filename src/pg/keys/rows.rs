@@ -53,6 +53,33 @@ pub struct GrantRow {
     pub mac: Vec<u8>,
 }
 
+/// The types of the columns that sql/keys.sql declares.
+const KEY: [pg_sys::Oid; 5] = [
+    pg_sys::UUIDOID,
+    pg_sys::TEXTOID,
+    pg_sys::TEXTOID,
+    pg_sys::BOOLOID,
+    pg_sys::BYTEAOID,
+];
+const VERSION: [pg_sys::Oid; 9] = [
+    pg_sys::UUIDOID,
+    pg_sys::INT4OID,
+    pg_sys::BYTEAOID,
+    pg_sys::TEXTOID,
+    pg_sys::BYTEAOID,
+    pg_sys::BYTEAOID,
+    pg_sys::BYTEAOID,
+    pg_sys::TIMESTAMPTZOID,
+    pg_sys::TIMESTAMPTZOID,
+];
+const GRANT: [pg_sys::Oid; 5] = [
+    pg_sys::UUIDOID,
+    pg_sys::NAMEOID,
+    pg_sys::OIDOID,
+    pg_sys::TEXTARRAYOID,
+    pg_sys::BYTEAOID,
+];
+
 /// The whole registry as stored.
 pub struct Rows {
     /// All keys.
@@ -90,7 +117,7 @@ pub fn read() -> Option<Rows> {
     let snapshot = unsafe { pg_sys::RegisterSnapshot(pg_sys::GetCatalogSnapshot(keys)) };
     let rows = || {
         Some(Rows {
-            keys: scan(keys, snapshot, |row| {
+            keys: scan(keys, &KEY, snapshot, |row| {
                 Some(KeyRow {
                     key: row.uuid(0)?,
                     name: row.get(1)?,
@@ -99,7 +126,7 @@ pub fn read() -> Option<Rows> {
                     mac: row.get(4)?,
                 })
             })?,
-            versions: scan(versions, snapshot, |row| {
+            versions: scan(versions, &VERSION, snapshot, |row| {
                 Some(VersionRow {
                     key: row.uuid(0)?,
                     version: row.get(1)?,
@@ -111,7 +138,7 @@ pub fn read() -> Option<Rows> {
                     destroyed_at: row.get(8),
                 })
             })?,
-            grants: scan(grants, snapshot, |row| {
+            grants: scan(grants, &GRANT, snapshot, |row| {
                 Some(GrantRow {
                     key: row.uuid(0)?,
                     role_name: row.get::<super::acl::Name>(1)?.0,
@@ -148,9 +175,10 @@ impl Row {
     }
 }
 
-/// All rows of a relation; `None` when one does not parse.
+/// All rows of a relation whose first columns are of `types`; `None` when one does not parse.
 pub(in crate::pg) fn scan<T>(
     relation: pg_sys::Oid,
+    types: &[pg_sys::Oid],
     snapshot: pg_sys::Snapshot,
     parse: impl Fn(&Row) -> Option<T>,
 ) -> Option<Vec<T>> {
@@ -163,6 +191,20 @@ pub(in crate::pg) fn scan<T>(
         let opened = pg_sys::table_open(relation, lock);
         let descriptor = (*opened).rd_att;
         let columns = usize::try_from((*descriptor).natts).unwrap_or(0);
+        // The library may be newer than the tables: what is read as another type would be garbage.
+        let found_types = pgrx::PgTupleDesc::from_pg_copy(descriptor);
+        let as_expected = types.iter().enumerate().all(|(column, expected)| {
+            found_types
+                .get(column)
+                .is_some_and(|attribute| attribute.atttypid == *expected)
+        });
+        if !as_expected {
+            crate::error::raise(crate::error::report_hint(
+                PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the tables of pg_ward in this database are not those of its library",
+                "Run ALTER EXTENSION pg_ward UPDATE. If they were altered by hand, undo that.",
+            ));
+        }
         let scan = pg_sys::systable_beginscan(
             opened,
             pg_sys::InvalidOid,
