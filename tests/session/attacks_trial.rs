@@ -147,3 +147,27 @@ fn tables_isolated_through_each_other_are_refused() {
     assert_eq!(error.code().code(), "42P17");
     assert_eq!(number(&mut admin, "SELECT 1::bigint"), 1);
 }
+
+#[test]
+fn a_policy_that_shows_rows_of_others_but_not_the_one_that_is_tried() {
+    let (_cluster, mut admin, _owner) = scene();
+    run(
+        &mut admin,
+        "INSERT INTO own.bait VALUES ('third', 'z');
+         ALTER POLICY ward_tenant_isolation ON own.bait
+             USING (tenant_id = ward.get_tenant_context() OR tenant_id = 'third');
+         ALTER POLICY ward_access ON own.bait USING (tenant_id = ward.get_tenant_context() OR tenant_id = 'third')",
+    );
+    let said = texts(
+        &mut admin,
+        "SELECT concat_ws('|', attempt, outcome, isolated)
+         FROM ward.test_isolation('own.bait', 'owner', 'a', 'victim') WHERE attempt ~ ' reads a row'",
+    );
+    assert_eq!(
+        said,
+        [
+            "a reads a row of b|visible|f",
+            "b reads a row of a|hidden|t"
+        ]
+    );
+}
