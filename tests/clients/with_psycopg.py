@@ -32,6 +32,30 @@ def main():
                 assert error.diag.message_hint
             assert count(connection) == 20
 
+        # a pipeline without BEGIN: what lies between two syncs is one transaction with one tenant
+        tenants = "SELECT count(*), min(tenant_id), max(tenant_id) FROM orders"
+        with connection.pipeline() as pipeline:
+            answers = []
+            for tenant in ("t5", "t6", "t7"):
+                connection.execute("SELECT ward.set_tenant_context(%s::text)", [tenant])
+                answers.append(connection.execute(tenants))
+                pipeline.sync()
+                answers.append(connection.execute(tenants))
+                pipeline.sync()
+            seen = [answer.fetchone() for answer in answers]
+        nobody = (0, None, None)
+        expected = [(20, "t5", "t5"), nobody, (20, "t6", "t6"), nobody, (20, "t7", "t7"), nobody]
+        assert seen == expected, seen
+        try:
+            with connection.pipeline():
+                connection.execute("SELECT ward.set_tenant_context('t5'::text)")
+                connection.execute("SELECT ward.set_tenant_context('t6'::text)")
+                stolen = connection.execute(tenants).fetchone()
+                raise AssertionError(f"rows after the refusal: {stolen}")
+        except psycopg.errors.InsufficientPrivilege:
+            pass
+        assert count(connection) == 0
+
         # many rows at once; COPY FROM is PostgreSQL's own refusal under row level security
         with connection.transaction():
             connection.execute("SELECT ward.set_tenant_context('t3'::text)")

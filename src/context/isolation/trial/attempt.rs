@@ -38,7 +38,12 @@ impl Direction<'_> {
         match self.theirs {
             None => lines.extend([reads, changes, deletes].map(|attempt| untried(attempt, b))),
             Some(theirs) => {
-                lines.push(found(reads, self.found(&read, theirs)));
+                // One row can be hidden where others are not.
+                let seen = match self.found(&read, theirs) {
+                    Attempted::Done(0) => self.found_foreign(),
+                    other => other,
+                };
+                lines.push(found(reads, seen));
                 if theirs.table != target.oid
                     && let Ok(partition) = Table::find(theirs.table)
                 {
@@ -94,6 +99,22 @@ impl Direction<'_> {
         let arguments = [Argument::Table(sample), Argument::Place(sample)];
         self.target
             .attempt(statement, &arguments, || self.act(self.acting), |rows| rows)
+    }
+
+    /// Whether any row is found that is not the acting side's.
+    fn found_foreign(&self) -> Attempted<u64> {
+        let statement = format!(
+            "SELECT FROM {} WHERE ({}) IS NOT TRUE LIMIT 1",
+            self.target.name, self.target.condition
+        );
+        let seen = self
+            .target
+            .attempt(&statement, &[], || self.act(self.acting), |rows| rows);
+        match seen {
+            // The role may read the row that was looked for, but not the columns that say whose rows are.
+            Attempted::NoPrivilege => Attempted::Done(0),
+            seen => seen,
+        }
     }
 
     /// Whether a statement leaves a row behind that belongs to the other side.
