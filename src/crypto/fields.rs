@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::keys::{KeyError, Usage};
 use crate::pg::jsonb::{Replacement, Value, WalkError, rewrite};
 use crate::pg::text_array::TextArray;
-use crate::pg::values::{Jsonb, JsonbValue, Text};
+use crate::pg::values::{self, Jsonb, JsonbValue, Text};
 use pgrx::prelude::*;
 use ward_crypto::{OVERHEAD, ValueType, field_envelope, field_text};
 use zeroize::Zeroizing;
@@ -34,7 +34,7 @@ pub(super) fn encrypt_fields(
             };
         }
         let plaintext = Zeroizing::new(value.utf8()?);
-        let mut envelope = vec![0; plaintext.len().saturating_add(OVERHEAD)];
+        let mut envelope = values::zeroed(plaintext.len().saturating_add(OVERHEAD))?;
         seal_to(
             ValueType::Jsonb,
             &plaintext,

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::keys::{Key, KeyError, Usage, with_registry};
 use crate::pg::keys::acl;
-use crate::pg::values::{Bytea, Jsonb, JsonbValue, Text, TextValue, Varlena};
+use crate::pg::values::{self, Bytea, Jsonb, JsonbValue, Text, TextValue, Varlena};
 use pgrx::prelude::*;
 use std::borrow::Cow;
 use ward_crypto::{CryptoError, Envelope, OVERHEAD, ValueType};
@@ -172,7 +172,7 @@ pub fn open_as(
 fn renew(value: &[u8], aad: Option<&[u8]>) -> Sealed<Varlena> {
     let envelope = Envelope::parse(value)?;
     let user = acl::current_user();
-    let mut plaintext = Zeroizing::new(vec![0; envelope.plaintext_len()]);
+    let mut plaintext = Zeroizing::new(values::zeroed(envelope.plaintext_len())?);
     let mut out = Varlena::new(value.len())?;
     with_registry(|registry| {
         let (key, version) = registry.by_id(envelope.key_id())?;

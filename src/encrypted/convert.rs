@@ -6,7 +6,7 @@ use super::error::Error;
 use super::search;
 use crate::keys::{Key, KeyError, Purpose, Registry, Usage, with_registry};
 use crate::pg::keys::acl;
-use crate::pg::values::{MAX_LEN, Varlena};
+use crate::pg::values::{self, MAX_LEN, Varlena};
 use pgrx::pg_sys::Oid;
 use ward_crypto::{ColumnType, ColumnValue, CryptoError, Form, ValueType};
 use zeroize::Zeroizing;
@@ -79,7 +79,7 @@ pub fn recode(
             Err(error) => return Err(error.into()),
         }
     }
-    let mut text = Zeroizing::new(vec![0; parsed.envelope.plaintext_len()]);
+    let mut text = Zeroizing::new(values::zeroed(parsed.envelope.plaintext_len())?);
     let user = acl::current_user();
     let mut out = Varlena::new(value.len())?;
     with_search_key(|registry| {
@@ -107,7 +107,7 @@ pub fn require_same_key(value: &ColumnValue<'_>, modifier: i32) -> Result<(), Er
 pub fn retag(value: &[u8]) -> Result<Varlena, Error> {
     let column = ColumnType::EncryptedText;
     let parsed = column.parse(value)?;
-    let mut text = Zeroizing::new(vec![0; parsed.envelope.plaintext_len()]);
+    let mut text = Zeroizing::new(values::zeroed(parsed.envelope.plaintext_len())?);
     let mut out = Varlena::new(value.len())?;
     let user = acl::current_user();
     if parsed.form == Form::Literal {

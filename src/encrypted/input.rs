@@ -8,13 +8,13 @@ use super::error::Error;
 use crate::keys::{Usage, with_registry};
 use crate::pg::encrypted::who;
 use crate::pg::keys::acl;
-use crate::pg::values::Varlena;
+use crate::pg::values::{self, Varlena};
 use ward_crypto::{ColumnType, ColumnValue, Form};
 
 /// A value from a literal, a parameter in text format, or COPY. `text` is UTF-8.
 pub fn from_text(column: ColumnType, text: &[u8], modifier: i32) -> Result<Varlena, Error> {
     if text.starts_with(column.prefix().as_bytes()) {
-        match column.from_text(text) {
+        match column.from_text(text, values::buffer(text.len())?) {
             Some(bytes) => {
                 let value = column.parse(&bytes)?;
                 if may_import(&value) {

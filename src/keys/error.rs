@@ -205,6 +205,9 @@ pub enum KeyError {
     /// The value would not fit into a field.
     #[error("the value is too long to encrypt: a field has at most 1 GB")]
     TooLong,
+    /// There is no memory for a value.
+    #[error("out of memory for an encrypted value")]
+    OutOfMemory,
     /// Authentic, but not text of this database.
     #[error("the value is not valid in encoding {0}")]
     Encoding(String),
@@ -275,6 +278,7 @@ impl KeyError {
             Self::NoRandom => ERRCODE_SYSTEM_ERROR,
             Self::Store(_) => ERRCODE_INTERNAL_ERROR,
             Self::TooLong => ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+            Self::OutOfMemory => ERRCODE_OUT_OF_MEMORY,
             Self::Encoding(_) => ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
             Self::NotJson => ERRCODE_INVALID_TEXT_REPRESENTATION,
             Self::Crypto(error) => match error {

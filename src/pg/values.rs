@@ -71,7 +71,10 @@ impl Jsonb {
                 .map(|text| CStr::from_ptr(text.cast_mut_ptr()))
         };
         let text = text.ok_or(KeyError::NotJson)?;
-        Ok(to_utf8(text.to_bytes())?.into_owned())
+        match to_utf8(text.to_bytes())? {
+            Cow::Borrowed(text) => copied(text, 0),
+            Cow::Owned(text) => Ok(text),
+        }
     }
 }
 
@@ -185,8 +188,8 @@ impl JsonbValue {
     pub fn from_utf8(mut value: Varlena) -> Result<Self, KeyError> {
         let bytes = value.bytes_mut();
         let mut text = match from_utf8(bytes)? {
-            None => bytes.to_vec(),
-            Some(converted) => converted,
+            None => copied(bytes, 1)?,
+            Some(converted) => copied(&converted, 1)?,
         };
         text.push(0);
         let parse = std::panic::AssertUnwindSafe(|| {
@@ -295,6 +298,31 @@ pub fn in_database_encoding(text: &str) -> Result<Vec<u8>, KeyError> {
     Ok(from_utf8(text.as_bytes())?.unwrap_or_else(|| text.as_bytes().to_vec()))
 }
 
+/// Nothing yet, with room for `len` bytes.
+///
+/// Memory for a value is always asked for in this way, or from PostgreSQL: Rust's own way ends the
+/// process when there is none, and with it every session of the server.
+pub fn buffer(len: usize) -> Result<Vec<u8>, KeyError> {
+    let mut buffer = Vec::new();
+    match buffer.try_reserve_exact(len) {
+        Ok(()) => Ok(buffer),
+        Err(_) => Err(KeyError::OutOfMemory),
+    }
+}
+
+/// As many zero bytes.
+pub fn zeroed(len: usize) -> Result<Vec<u8>, KeyError> {
+    let mut buffer = buffer(len)?;
+    buffer.resize(len, 0);
+    Ok(buffer)
+}
+
+fn copied(bytes: &[u8], more: usize) -> Result<Vec<u8>, KeyError> {
+    let mut copy = buffer(bytes.len().saturating_add(more))?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}
+
 /// Converts without quoting a character in an error, as PostgreSQL's own message would.
 fn convert(text: &[u8], from: i32, to: i32) -> Result<Vec<u8>, KeyError> {
     if text.is_empty() {
@@ -305,7 +333,7 @@ fn convert(text: &[u8], from: i32, to: i32) -> Result<Vec<u8>, KeyError> {
     let (Ok(len), Ok(limit)) = (i32::try_from(text.len()), i32::try_from(room)) else {
         return Err(KeyError::TooLong);
     };
-    let mut converted = vec![0u8; room];
+    let mut converted = zeroed(room)?;
     // SAFETY: the lengths are those of the two buffers; the source is only read; with the last
     // argument true nothing is raised for a character that cannot be converted, but less is converted.
     let done = unsafe {

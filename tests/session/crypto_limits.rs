@@ -26,6 +26,54 @@ fn the_longest_value_fits_and_one_byte_more_is_refused() {
 }
 
 #[test]
+fn a_value_for_which_there_is_no_memory_ends_the_statement_and_not_the_server() {
+    let cluster = Cluster::with_extension();
+    let mut client = cluster.client(DATABASE, SUPERUSER);
+    let mut other = cluster.client(DATABASE, SUPERUSER);
+    run(
+        &mut client,
+        "SELECT ward.generate_encryption_key('main');
+         CREATE TABLE long (plain text, value bytea, mail ward.secret_text('main'), doc jsonb);
+         ALTER TABLE long ALTER plain SET STORAGE external;
+         INSERT INTO long SELECT t, ward.encrypt(t), t, jsonb_build_object('a', t) FROM repeat('x', 8000000) t",
+    );
+    // The longer the statement gets, the less is left for the next copy.
+    let pid = number(&mut client, "SELECT pg_backend_pid()::bigint").to_string();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let size = status.lines().find(|line| line.starts_with("VmSize:"));
+    let size = size.and_then(|line| line.split_whitespace().nth(1));
+    let size: u64 = size.unwrap().parse().unwrap();
+    let mut refusals = 0;
+    for more in (6..60).step_by(4) {
+        // As the server's user, who alone may.
+        let limit = (size + more * 1024) * 1024;
+        run(
+            &mut other,
+            &format!("COPY (SELECT) TO PROGRAM 'prlimit --pid {pid} --as={limit}:'"),
+        );
+        for statement in [
+            "SELECT length(ward.reencrypt(value))::bigint FROM long",
+            "SELECT length(ward.encrypt(doc))::bigint FROM long",
+            "SELECT length(ward.decrypt(value))::bigint FROM long",
+            "SELECT length(plain::ward.secret_text('main')::text)::bigint FROM long",
+            "SELECT length(mail::text::ward.secret_text::ward.secret_text('main')::text)::bigint FROM long",
+        ] {
+            if let Err(error) = client.query(statement, &[]) {
+                let code = error.code().map(|code| code.code().to_owned());
+                assert_eq!(
+                    code.as_deref(),
+                    Some("53200"),
+                    "{statement} {more}: {error}"
+                );
+                refusals += 1;
+            }
+        }
+    }
+    assert!(refusals > 0);
+    assert_eq!(text(&mut other, "SELECT 'alive'").as_deref(), Some("alive"));
+}
+
+#[test]
 fn additional_data_and_bytes_of_any_kind() {
     let cluster = Cluster::with_extension();
     let mut client = cluster.client(DATABASE, SUPERUSER);

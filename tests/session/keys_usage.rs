@@ -64,13 +64,25 @@ fn uses_are_counted_per_version_and_session_and_kept() {
     assert_eq!(uses(&mut admin), ["a1 5000 5003", "b1 2 0", "b2 1 0"]);
     run(&mut other, "SELECT ward.encrypt('x', 'a')");
     assert_eq!(uses(&mut admin)[0], "a1 5001 5003");
+    // A savepoint that is rolled back takes back what was written since, and nothing else.
+    run(
+        &mut admin,
+        "BEGIN; SAVEPOINT r; SELECT ward.flush_key_usage(); RELEASE r; SAVEPOINT s; ROLLBACK TO s; COMMIT",
+    );
+    assert_eq!(uses(&mut admin)[0], "a1 5001 5003");
+    run(&mut other, "SELECT ward.encrypt('x', 'a')");
+    run(
+        &mut admin,
+        "BEGIN; SAVEPOINT s; SELECT ward.flush_key_usage(); ROLLBACK TO s; COMMIT",
+    );
+    assert_eq!(uses(&mut admin)[0], "a1 5002 5003");
     run(&mut admin, "SELECT ward.flush_key_usage()");
     cluster.restart();
     let mut admin = cluster.superuser();
-    assert_eq!(uses(&mut admin), ["a1 5001 5003", "b1 2 0", "b2 1 0"]);
+    assert_eq!(uses(&mut admin), ["a1 5002 5003", "b1 2 0", "b2 1 0"]);
     cluster.kill9();
     cluster.start_again().unwrap();
-    assert_eq!(uses(&mut cluster.superuser())[0], "a1 5001 5003");
+    assert_eq!(uses(&mut cluster.superuser())[0], "a1 5002 5003");
 }
 
 #[test]

@@ -153,11 +153,13 @@ impl ColumnType {
         }
     }
 
-    /// The bytes behind the text form of a value; `None` when `text` is not one.
-    pub fn from_text(self, text: &[u8]) -> Option<Vec<u8>> {
+    /// The bytes behind the text form of a value; `None` when `text` is not one. They are put into
+    /// `room`, which allocates nothing if it has the capacity of `text`.
+    pub fn from_text(self, text: &[u8], mut room: Vec<u8>) -> Option<Vec<u8>> {
+        room.clear();
         let encoded = text.strip_prefix(self.prefix().as_bytes())?;
-        let bytes = STANDARD.decode(encoded).ok()?;
-        self.parse(&bytes).ok()?;
-        Some(bytes)
+        STANDARD.decode_vec(encoded, &mut room).ok()?;
+        self.parse(&room).ok()?;
+        Some(room)
     }
 }

@@ -92,7 +92,7 @@ fn frozen_values() {
         column.write_text(&made, &mut shown).unwrap();
         assert_eq!(String::from_utf8(shown).unwrap(), vector["text"]);
         assert_eq!(
-            column.from_text(vector["text"].as_bytes()),
+            column.from_text(vector["text"].as_bytes(), Vec::new()),
             Some(made.clone())
         );
 
@@ -189,7 +189,7 @@ fn text_that_is_not_exactly_the_text_form_is_refused() {
     let mut shown = vec![0; column.text_len(made.len())];
     column.write_text(&made, &mut shown).unwrap();
     let shown = String::from_utf8(shown).unwrap();
-    assert!(column.from_text(shown.as_bytes()).is_some());
+    assert!(column.from_text(shown.as_bytes(), Vec::new()).is_some());
     for other in [
         format!(" {shown}"),
         format!("{shown} "),
@@ -200,7 +200,10 @@ fn text_that_is_not_exactly_the_text_form_is_refused() {
         column.prefix().to_owned(),
         String::new(),
     ] {
-        assert!(column.from_text(other.as_bytes()).is_none(), "{other}");
+        assert!(
+            column.from_text(other.as_bytes(), Vec::new()).is_none(),
+            "{other}"
+        );
     }
 }
 
@@ -237,9 +240,9 @@ proptest! {
     fn parsing_never_panics(bytes: Vec<u8>, text: String) {
         for column in [ColumnType::EncryptedText, ColumnType::SecretText] {
             let _ = column.parse(&bytes);
-            let _ = column.from_text(&bytes);
+            let _ = column.from_text(&bytes, Vec::new());
             let prefixed = format!("{}{text}", column.prefix());
-            let _ = column.from_text(prefixed.as_bytes());
+            let _ = column.from_text(prefixed.as_bytes(), Vec::new());
         }
     }
 

@@ -113,7 +113,14 @@ thread_local! {
     /// When this session asks again for the counts to be written to the table.
     static WRITE_AT: Cell<i64> = const { Cell::new(0) };
     /// What this transaction has written to the table.
-    static WRITTEN: RefCell<Vec<([u8; 8], Counts)>> = const { RefCell::new(Vec::new()) };
+    static WRITTEN: RefCell<Vec<Written>> = const { RefCell::new(Vec::new()) };
+}
+
+struct Written {
+    key_id: [u8; 8],
+    counts: Counts,
+    /// How deep in savepoints its row is: 1 where none would take it back.
+    depth: i32,
 }
 
 /// Counts one use of a key version.
@@ -153,9 +160,9 @@ pub fn counts(key_id: [u8; 8]) -> Counts {
 pub fn unwritten(key_id: [u8; 8]) -> Counts {
     let mut counts = counts(key_id);
     WRITTEN.with_borrow(|written| {
-        for (_, done) in written.iter().filter(|(id, _)| *id == key_id) {
-            counts.encryptions = counts.encryptions.saturating_sub(done.encryptions);
-            counts.decryptions = counts.decryptions.saturating_sub(done.decryptions);
+        for done in written.iter().filter(|done| done.key_id == key_id) {
+            counts.encryptions = counts.encryptions.saturating_sub(done.counts.encryptions);
+            counts.decryptions = counts.decryptions.saturating_sub(done.counts.decryptions);
         }
     });
     counts
@@ -169,7 +176,13 @@ pub fn lost() -> u64 {
 /// Notes that this transaction has written these counts to the table: they are taken out of shared
 /// memory when it is committed.
 pub fn written(key_id: [u8; 8], counts: Counts) {
-    WRITTEN.with_borrow_mut(|written| written.push((key_id, counts)));
+    WRITTEN.with_borrow_mut(|written| {
+        written.push(Written {
+            key_id,
+            counts,
+            depth: depth(),
+        });
+    });
 }
 
 /// Requests the shared memory and registers the callbacks, in the postmaster, for all its children.
@@ -204,7 +217,8 @@ unsafe extern "C-unwind" fn at_transaction(
     }
 }
 
-/// The table's rows of a savepoint are gone, so the counts stay in shared memory.
+/// With a savepoint the rows written since are gone, so their counts stay in shared memory; those of
+/// before are not. What a released one wrote is its parent's.
 #[pg_guard]
 unsafe extern "C-unwind" fn at_subtransaction(
     event: pg_sys::SubXactEvent::Type,
@@ -212,9 +226,22 @@ unsafe extern "C-unwind" fn at_subtransaction(
     _parent: pg_sys::SubTransactionId,
     _arg: *mut core::ffi::c_void,
 ) {
-    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
-        settle(false);
-    }
+    use pg_sys::SubXactEvent::{SUBXACT_EVENT_ABORT_SUB, SUBXACT_EVENT_COMMIT_SUB};
+    let depth = depth();
+    WRITTEN.with_borrow_mut(|written| match event {
+        SUBXACT_EVENT_ABORT_SUB => written.retain(|row| row.depth < depth),
+        SUBXACT_EVENT_COMMIT_SUB => {
+            for row in written.iter_mut() {
+                row.depth = row.depth.min(depth - 1);
+            }
+        }
+        _ => {}
+    });
+}
+
+fn depth() -> i32 {
+    // SAFETY: reads the state of this process.
+    unsafe { pg_sys::GetCurrentTransactionNestLevel() }
 }
 
 /// Takes what was written out of shared memory, or forgets that it was. Still under the lock of the
@@ -224,10 +251,10 @@ fn settle(committed: bool) {
     if !committed {
         return;
     }
-    for (key_id, counts) in written {
-        if let Some(place) = find(tag(key_id)) {
-            subtract(&place.encryptions, counts.encryptions);
-            subtract(&place.decryptions, counts.decryptions);
+    for row in written {
+        if let Some(place) = find(tag(row.key_id)) {
+            subtract(&place.encryptions, row.counts.encryptions);
+            subtract(&place.decryptions, row.counts.decryptions);
         }
     }
 }
