@@ -1,5 +1,10 @@
 -- Grants and comments of the tenant and user context.
 
+CREATE FUNCTION ward.get_current_tenant_id() RETURNS uuid
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_current_tenant_id';
+CREATE FUNCTION ward.get_current_user_id() RETURNS uuid
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'ward_current_user_id';
+
 GRANT EXECUTE ON FUNCTION
     ward.set_tenant_context(uuid, bool), ward.set_tenant_context(text, bool),
     ward.set_security_context(uuid, text, text, inet, text, bool, text[], text[]),

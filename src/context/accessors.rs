@@ -4,17 +4,11 @@
 use super::state;
 use crate::error::Result;
 use crate::pg::values::{JsonbValue, Text, TextValue, Varlena};
-use pgrx::Uuid;
 use pgrx::prelude::*;
 
 #[pg_extern(stable, parallel_safe)]
 fn get_tenant_context() -> Result<Option<TextValue>> {
     state::read(|context| context.tenant.as_deref().map(text))?.transpose()
-}
-
-#[pg_extern(stable, parallel_safe)]
-fn get_current_tenant_id() -> Result<Option<Uuid>> {
-    Ok(state::read(|context| context.tenant_uuid)?.map(Uuid::from_bytes))
 }
 
 #[pg_extern(stable, parallel_safe)]
@@ -25,11 +19,6 @@ fn get_current_tenant_number() -> Result<Option<i64>> {
 #[pg_extern(stable, parallel_safe)]
 fn get_user_context() -> Result<Option<TextValue>> {
     state::read(|context| context.user_id.as_deref().map(text))?.transpose()
-}
-
-#[pg_extern(stable, parallel_safe)]
-fn get_current_user_id() -> Result<Option<Uuid>> {
-    Ok(state::read(|context| context.user_uuid)?.map(Uuid::from_bytes))
 }
 
 #[pg_extern(stable, parallel_safe)]

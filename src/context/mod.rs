@@ -10,6 +10,7 @@ mod bounds;
 mod event;
 mod isolation;
 mod jwt_keys;
+pub(crate) mod lent;
 mod model;
 mod overriding;
 mod setters;
@@ -30,10 +31,8 @@ pgrx::extension_sql_file!(
         setters::set_security_context,
         setters::clear_security_context,
         accessors::get_tenant_context,
-        accessors::get_current_tenant_id,
         accessors::get_current_tenant_number,
         accessors::get_user_context,
-        accessors::get_current_user_id,
         accessors::get_current_user_number,
         accessors::has_role,
         accessors::has_permission,

@@ -7,6 +7,7 @@
 //! only tenant until the transaction ends. A restored context of another tenant is masked: it
 //! reads as no context at all. So does one that the application set, where only tokens count.
 
+use super::lent;
 use super::model::{SecurityContext, Source};
 use crate::error::{self, Result};
 use crate::pg::context::{statement_start_micros, token_mode};
@@ -41,6 +42,7 @@ thread_local! {
 
 impl State {
     fn changed(&self) {
+        lent::take_back();
         self.admitted.set(false);
         self.generation.set(self.generation.get().wrapping_add(1));
     }
@@ -147,6 +149,7 @@ pub(super) fn unused<R>(f: impl FnOnce() -> R) -> R {
     let before = STATE.with(|state| state.used.get());
     let result = f();
     STATE.with(|state| {
+        lent::take_back();
         state.used.set(before);
         // The next read has to come through `admit` to be counted.
         state.admitted.set(before && state.admitted.get());
@@ -249,6 +252,7 @@ pub(crate) fn before_commit(in_transaction_block: bool) -> Result<()> {
 
 /// The top-level transaction is over: releases the latch.
 pub(crate) fn end_transaction() {
+    lent::forget();
     STATE.with(|state| {
         state.used.set(false);
         let bound = state.latch.borrow_mut().take().is_some();

@@ -297,13 +297,13 @@ fn the_master_key_cannot_be_redirected_with_alter_system() {
 
 #[test]
 fn tables_of_another_shape_than_the_librarys_are_refused() {
-    let (_cluster, mut admin, mut bob) = bob_with_a_key();
-    assert!(opens(&mut bob));
+    let (cluster, mut admin, _) = bob_with_a_key();
     run(
         &mut admin,
         "ALTER EXTENSION pg_ward DROP VIEW ward.key_grants; DROP VIEW ward.key_grants;
          ALTER TABLE ward.key_grant ALTER role_oid TYPE bigint",
     );
+    let mut bob = cluster.client(DATABASE, "bob");
     let error = refused(&mut bob, OPEN);
     assert_eq!(error.code().code(), "55000", "{error:?}");
     assert!(error.hint().is_some());

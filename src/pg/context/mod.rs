@@ -1,5 +1,6 @@
 //! The setting that holds the security context, and the hooks that guard it.
 
+mod accessor;
 mod executor;
 pub mod jwt_rows;
 mod mode;

@@ -48,14 +48,20 @@ unsafe extern "C-unwind" fn assign(_value: c_int, _extra: *mut c_void) {
     state::mode_assigned();
 }
 
+// Without pgrx's guard, which would cost more than all else: a policy asks for every row.
+unsafe extern "C-unwind" {
+    fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
+    fn GetCurrentTransactionStartTimestamp() -> pg_sys::TimestampTz;
+}
+
 /// When the running statement began, in microseconds since 1970-01-01 UTC. A procedure is one statement
 /// for as long as it runs, so in one that commits it is when the running transaction began.
 pub fn statement_start_micros() -> i64 {
-    // SAFETY: reads backend state.
+    // SAFETY: read backend state and cannot raise.
     let (statement, transaction) = unsafe {
         (
-            pg_sys::GetCurrentStatementStartTimestamp(),
-            pg_sys::GetCurrentTransactionStartTimestamp(),
+            GetCurrentStatementStartTimestamp(),
+            GetCurrentTransactionStartTimestamp(),
         )
     };
     statement.max(transaction).saturating_add(EPOCH_SHIFT)
