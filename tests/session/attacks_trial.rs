@@ -167,7 +167,7 @@ fn a_policy_that_shows_rows_of_others_but_not_the_one_that_is_tried() {
         said,
         [
             "a reads a row of b|visible|f",
-            "b reads a row of a|hidden|t"
+            "b reads a row of a|visible|f"
         ]
     );
 }
