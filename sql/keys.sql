@@ -1,6 +1,7 @@
 -- The key registry. Every row carries `mac`: the id of a master key, then a MAC over the row under a
--- key derived from that master key, so that whoever can write these tables still cannot grant, swap
--- or revive a key. The order of the columns is part of what src/pg/keys/rows.rs reads.
+-- key derived from that master key, so that whoever can write these tables still cannot make a grant
+-- or swap a key. A whole row of before can be put back: see docs/threat-model.md. The order of the
+-- columns is part of what src/pg/keys/rows.rs reads.
 
 CREATE TABLE ward.encryption_key (
     key         uuid PRIMARY KEY,

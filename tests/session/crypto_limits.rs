@@ -31,12 +31,13 @@ fn a_value_for_which_there_is_no_memory_ends_the_statement_and_not_the_server() 
     let mut client = cluster.client(DATABASE, SUPERUSER);
     let mut other = cluster.client(DATABASE, SUPERUSER);
     run(
-        &mut client,
+        &mut other,
         "SELECT ward.generate_encryption_key('main');
          CREATE TABLE long (plain text, value bytea, mail ward.secret_text('main'), doc jsonb);
          ALTER TABLE long ALTER plain SET STORAGE external;
-         INSERT INTO long SELECT t, ward.encrypt(t), t, jsonb_build_object('a', t) FROM repeat('x', 8000000) t",
+         INSERT INTO long SELECT t, ward.encrypt(t), t, jsonb_build_object('a', t) FROM repeat('x', 34000000) t",
     );
+    text(&mut client, "SELECT ward.decrypt(ward.encrypt('x'))");
     // The longer the statement gets, the less is left for the next copy.
     let pid = number(&mut client, "SELECT pg_backend_pid()::bigint").to_string();
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -44,7 +45,7 @@ fn a_value_for_which_there_is_no_memory_ends_the_statement_and_not_the_server() 
     let size = size.and_then(|line| line.split_whitespace().nth(1));
     let size: u64 = size.unwrap().parse().unwrap();
     let mut refusals = 0;
-    for more in (6..60).step_by(4) {
+    for more in (16..176).step_by(17) {
         // As the server's user, who alone may.
         let limit = (size + more * 1024) * 1024;
         run(

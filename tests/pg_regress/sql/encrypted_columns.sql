@@ -227,9 +227,23 @@ INSERT INTO once VALUES ('twice');
 SELECT ward.renew_search_key() > 2 AS renewed;
 INSERT INTO once VALUES ('twice');
 SELECT try($$SELECT ward.retag_column('once', 'mail')$$) ~ '^23505' AS refused;
+-- Two sides of a foreign key: together, or not at all.
+CREATE TABLE referenced (mail ward.encrypted_text('k') PRIMARY KEY);
+CREATE TABLE referencing (mail ward.encrypted_text('k2') CONSTRAINT reference REFERENCES referenced);
+INSERT INTO referenced VALUES ('a'), ('b');
+INSERT INTO referencing VALUES ('a'), ('a');
+SELECT ward.renew_search_key() > 3 AS renewed;
+SELECT try($$SELECT ward.retag_column('referenced', 'mail')$$) ~ '^23503' AS refused;
+SELECT try($$SELECT ward.retag_column('referencing', 'mail')$$) ~ '^23503' AS refused;
+ALTER TABLE referencing ALTER CONSTRAINT reference DEFERRABLE;
+BEGIN;
+SET CONSTRAINTS ALL DEFERRED;
+SELECT ward.retag_column('referenced', 'mail'), ward.retag_column('referencing', 'mail');
+COMMIT;
+SELECT count(*) FROM referenced JOIN referencing USING (mail) WHERE mail = 'a';
 -- A literal in a view is of the key of its time; its text is not lost.
 CREATE VIEW with_literal AS SELECT 'kept'::ward.encrypted_text AS kept;
-SELECT ward.renew_search_key() > 3 AS renewed;
+SELECT ward.renew_search_key() > 4 AS renewed;
 INSERT INTO once SELECT kept FROM with_literal;
 SELECT mail::text FROM once WHERE mail = 'kept';
 
