@@ -15,7 +15,7 @@ fn set_tenant_context_uuid(
     tenant: Option<Uuid>,
     is_local: default!(Option<bool>, true),
 ) -> Result<()> {
-    set_tenant(tenant.map(|id| id.to_string()).as_deref(), is_local)
+    set_tenant(tenant.map(hyphenated).as_deref(), is_local)
 }
 
 #[pg_extern(volatile, parallel_unsafe, name = "set_tenant_context")]
@@ -58,7 +58,7 @@ fn set_security_context(
     let service_name = utf8("service_name", service_name)?;
     let user_agent = utf8("user_agent", user_agent)?;
     let context = SecurityContext {
-        user_id: user_id.map(|id| id.to_string()),
+        user_id: user_id.map(hyphenated),
         session_id: bounds::name("session_id", session_id.as_deref())?,
         service_name: bounds::name("service_name", service_name.as_deref())?,
         client_ip: client_ip.map(|address| address.0),
@@ -68,6 +68,13 @@ fn set_security_context(
         ..base(is_local)?
     };
     setting::store(context.complete(), is_local)
+}
+
+/// The text of a UUID. pgrx's own goes through a formatter, digit by digit.
+fn hyphenated(id: Uuid) -> String {
+    let id = uuid::Uuid::from_bytes(*id.as_bytes());
+    let mut buffer = uuid::Uuid::encode_buffer();
+    id.hyphenated().encode_lower(&mut buffer).to_owned()
 }
 
 #[pg_extern(volatile, parallel_unsafe)]

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
 use std::thread;
-use ward_tests::postgres::types::Type;
+use ward_tests::postgres::types::{ToSql, Type};
 use ward_tests::postgres::{Client, Config, NoTls, SimpleQueryMessage};
 use ward_tests::{
     Cluster, DATABASE, SUPERUSER, give_to_server, number, refused, run, server_identity, wait_until,
@@ -255,6 +255,60 @@ fn a_statement_prepared_under_one_tenant_serves_the_next() {
         assert_eq!(row.get::<_, String>(2), tenant);
         transaction.commit().unwrap();
     }
+}
+
+#[test]
+fn statements_sent_ahead_in_a_pipeline_belong_to_their_transactions() {
+    let cluster = orders();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host_path(cluster.socket_directory())
+            .port(cluster.port())
+            .dbname(DATABASE)
+            .user("app");
+        let (client, connection) = config.connect(tokio_postgres::NoTls).await.unwrap();
+        let driver = tokio::spawn(connection);
+        let set = "SELECT ward.set_tenant_context($1::text)";
+        let set = client.prepare(set).await.unwrap();
+        let read = "SELECT count(*), min(tenant_id), max(tenant_id) FROM orders";
+        let read = client.prepare(read).await.unwrap();
+        for round in 0..20 {
+            let tenants = [
+                format!("t{}", round % TENANTS),
+                format!("t{}", (round + 1) % TENANTS),
+            ];
+            let one = |tenant: &String| {
+                let (client, set, read, tenant) = (&client, &set, &read, tenant.clone());
+                async move {
+                    let parameters: [&(dyn ToSql + Sync); 1] = [&tenant];
+                    // polled together, so all five are on the way before the first answer comes
+                    let (begun, _, row, ended, after) = tokio::join!(
+                        client.batch_execute("BEGIN"),
+                        client.execute(set, &parameters),
+                        client.query_one(read, &[]),
+                        client.batch_execute("COMMIT"),
+                        client.query_one(read, &[]),
+                    );
+                    begun.unwrap();
+                    ended.unwrap();
+                    let row = row.unwrap();
+                    assert_eq!(row.get::<_, i64>(0), ROWS_EACH);
+                    assert_eq!(row.get::<_, String>(1), tenant);
+                    assert_eq!(row.get::<_, String>(2), tenant);
+                    assert_eq!(after.unwrap().get::<_, i64>(0), 0);
+                }
+            };
+            let [first, second] = &tenants;
+            tokio::join!(one(first), one(second));
+        }
+        drop(client);
+        driver.await.unwrap().unwrap();
+    });
 }
 
 #[test]
