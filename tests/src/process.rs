@@ -52,6 +52,12 @@ pub fn send(pid: u32, signal: Signal) {
 /// stopped first, so that it cannot tell its children or restart anything.
 pub fn kill_family(postmaster: u32) {
     send(postmaster, Signal::SIGSTOP);
+    // Until it has stopped it may fork one more child, which would be missed.
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while state(postmaster).is_some_and(|state| !"TZ".contains(state)) && Instant::now() < deadline
+    {
+        thread::sleep(Duration::from_millis(1));
+    }
     let children = children(postmaster);
     for child in &children {
         send(*child, Signal::SIGKILL);
@@ -66,8 +72,17 @@ pub fn kill_family(postmaster: u32) {
 
 /// Whether the process still has its memory; one that only waits to be reaped has not.
 fn lives(pid: u32) -> bool {
-    fs::read_to_string(format!("/proc/{pid}/status"))
-        .is_ok_and(|status| !status.lines().any(|line| line.starts_with("State:\tZ")))
+    state(pid).is_some_and(|state| state != 'Z')
+}
+
+/// The state of a process as the kernel abbreviates it, such as T for stopped.
+fn state(pid: u32) -> Option<char> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status.lines().find(|line| line.starts_with("State:"))?;
+    line.trim_start_matches("State:")
+        .trim_start()
+        .chars()
+        .next()
 }
 
 fn children(parent: u32) -> Vec<u32> {
