@@ -1,12 +1,12 @@
 //! Values under a key of the registry: encrypting, decrypting, moving to the active version.
 
 use crate::error::Result;
-use crate::keys::{Key, KeyError, Usage, with_registry};
+use crate::keys::{KeyError, Usage, with_registry};
 use crate::pg::keys::acl;
 use crate::pg::values::{self, Bytea, Jsonb, JsonbValue, Text, TextValue, Varlena};
 use pgrx::prelude::*;
 use std::borrow::Cow;
-use ward_crypto::{CryptoError, Envelope, OVERHEAD, ValueType};
+use ward_crypto::{Envelope, OVERHEAD, ValueType};
 use zeroize::Zeroizing;
 
 type Sealed<T> = std::result::Result<T, KeyError>;
@@ -123,25 +123,8 @@ pub fn seal_to(
             Some(name) => registry.by_name(&String::from_utf8_lossy(name))?,
         };
         key.require(user, Usage::Encrypt)?;
-        seal_under(key, value_type, plaintext, aad, out)
+        key.seal_to(value_type, plaintext, aad, out)
     })
-}
-
-fn seal_under(
-    key: &mut Key,
-    value_type: ValueType,
-    plaintext: &[u8],
-    aad: Option<&[u8]>,
-    out: &mut [u8],
-) -> Sealed<()> {
-    match key.encryptor()?.seal_to(value_type, plaintext, aad, out) {
-        // Once in 2^32 values the nonce prefix is used up; the second attempt has a fresh one.
-        Err(CryptoError::NonceExhausted) => {
-            key.renew_encryptor();
-            Ok(key.encryptor()?.seal_to(value_type, plaintext, aad, out)?)
-        }
-        sealed => Ok(sealed?),
-    }
 }
 
 fn open(expected: ValueType, value: &[u8], aad: Option<Text<'_>>) -> Sealed<Varlena> {
@@ -186,7 +169,7 @@ fn renew(value: &[u8], aad: Option<&[u8]>) -> Sealed<Varlena> {
             return Ok(());
         }
         let value_type = envelope.value_type();
-        seal_under(key, value_type, &plaintext, aad, out.bytes_mut())
+        key.seal_to(value_type, &plaintext, aad, out.bytes_mut())
     })?;
     Ok(out)
 }

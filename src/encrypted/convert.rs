@@ -4,11 +4,11 @@
 
 use super::error::Error;
 use super::search;
-use crate::keys::{Key, KeyError, Purpose, Registry, Usage, with_registry};
+use crate::keys::{KeyError, Purpose, Registry, Usage, with_registry};
 use crate::pg::keys::acl;
 use crate::pg::values::{self, MAX_LEN, Varlena};
 use pgrx::pg_sys::Oid;
-use ward_crypto::{ColumnType, ColumnValue, CryptoError, Form, ValueType};
+use ward_crypto::{ColumnType, ColumnValue, Form, ValueType};
 use zeroize::Zeroizing;
 
 /// What a type without a modifier has in its place.
@@ -224,25 +224,14 @@ fn write(
     }
     match form {
         Form::Literal => search::seal_literal(registry, column, text, envelope)?,
-        Form::Stored => encrypt(registry.by_modifier(modifier)?, column, text, envelope)?,
+        Form::Stored => registry.by_modifier(modifier)?.seal_to(
+            ValueType::Text,
+            text,
+            Some(column.aad()),
+            envelope,
+        )?,
     }
     Ok(())
-}
-
-fn encrypt(key: &mut Key, column: ColumnType, text: &[u8], out: &mut [u8]) -> Result<(), KeyError> {
-    let mut seal = || {
-        let encryptor = key.encryptor()?;
-        let sealed = encryptor.seal_to(ValueType::Text, text, Some(column.aad()), out);
-        if sealed == Err(CryptoError::NonceExhausted) {
-            key.renew_encryptor();
-        }
-        Ok::<_, KeyError>(sealed)
-    };
-    // Once in 2^32 values the nonce prefix is used up; the second attempt has a fresh one.
-    match seal()? {
-        Err(CryptoError::NonceExhausted) => Ok(seal()??),
-        sealed => Ok(sealed?),
-    }
 }
 
 fn read(

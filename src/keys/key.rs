@@ -11,7 +11,8 @@ use pgrx::datum::TimestampWithTimeZone;
 use pgrx::pg_sys::Oid;
 use std::rc::Rc;
 use ward_crypto::{
-    Decryptor, Encryptor, KeyId, MasterKey, SecretKey, WrapContext, unwrap_key, wrapped_by,
+    CryptoError, Decryptor, Encryptor, KeyId, MasterKey, SecretKey, ValueType, WrapContext,
+    unwrap_key, wrapped_by,
 };
 
 /// One key.
@@ -276,8 +277,26 @@ impl Key {
         self.versions.iter().map(Version::stored).collect()
     }
 
+    /// Fills `out` with the envelope of a value under the active version. Who may is asked before.
+    pub fn seal_to(
+        &mut self,
+        value_type: ValueType,
+        plaintext: &[u8],
+        aad: Option<&[u8]>,
+        out: &mut [u8],
+    ) -> Result<(), KeyError> {
+        match self.encryptor()?.seal_to(value_type, plaintext, aad, out) {
+            // Once in 2^32 values the nonce prefix is used up; the second attempt has a fresh one.
+            Err(CryptoError::NonceExhausted) => {
+                self.renew_encryptor();
+                Ok(self.encryptor()?.seal_to(value_type, plaintext, aad, out)?)
+            }
+            sealed => Ok(sealed?),
+        }
+    }
+
     /// What encrypts with the active version, under a nonce prefix of this backend alone.
-    pub fn encryptor(&mut self) -> Result<&mut Encryptor, KeyError> {
+    fn encryptor(&mut self) -> Result<&mut Encryptor, KeyError> {
         let place = self.active()?;
         let (version, unwrap) = self.usable(place)?;
         usage::count(version.key_id.0, usage::Kind::Encryption);
@@ -293,7 +312,7 @@ impl Key {
     }
 
     /// Forgets the nonce prefix; the next value gets a new one.
-    pub fn renew_encryptor(&mut self) {
+    fn renew_encryptor(&mut self) {
         for version in &mut self.versions {
             version.encryptor = None;
         }
