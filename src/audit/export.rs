@@ -126,12 +126,8 @@ impl Export {
                 disorder = Some(stored.place);
                 return false;
             }
-            self.next += 1;
+            self.next = self.row(id, stored.records);
             self.place = (stored.place.0, stored.place.1 + 1);
-            if id >= self.first_leaf {
-                self.writer
-                    .leaf(id, stored.leaf, stored.image, &mut self.source);
-            }
             ended = !self.writer.has_lines();
             ended
         });
@@ -140,6 +136,15 @@ impl Export {
             None if ended => self.next_segment(),
             None => {}
         }
+    }
+
+    /// Writes the leaves of a row; returns the number after the last.
+    fn row(&mut self, first: u64, records: &[u8]) -> u64 {
+        segment::each_leaf(first, records, |id, leaf, image| {
+            if id >= self.first_leaf {
+                self.writer.leaf(id, leaf, image, &mut self.source);
+            }
+        })
     }
 
     /// Notes the numbers and places of all rows that follow; only tampering puts them out of order.
@@ -160,13 +165,10 @@ impl Export {
 
     fn sorted(&mut self, table: pg_sys::Oid) {
         while let Some((id, place)) = self.disordered.pop() {
-            if id >= self.first_leaf {
-                segment::scan_from(table, place, |stored| {
-                    self.writer
-                        .leaf(id, stored.leaf, stored.image, &mut self.source);
-                    false
-                });
-            }
+            segment::scan_from(table, place, |stored| {
+                self.row(id, stored.records);
+                false
+            });
             if self.writer.has_lines() {
                 break;
             }

@@ -96,8 +96,13 @@ fn leaf(index: u64) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
     };
     let mut found = None;
     segment::scan(table, |stored| {
-        if u64::try_from(stored.entry_id) == Ok(index) {
-            found = Some((stored.leaf.to_vec(), stored.image.map(<[u8]>::to_vec)));
+        let first = u64::try_from(stored.entry_id).unwrap_or(u64::MAX);
+        if first <= index {
+            segment::each_leaf(first, stored.records, |id, leaf, image| {
+                if id == index {
+                    found = Some((leaf.to_vec(), image.map(<[u8]>::to_vec)));
+                }
+            });
         }
         found.is_none()
     });

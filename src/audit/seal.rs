@@ -264,7 +264,7 @@ impl<'t> BlockWriter<'t> {
             self.appender = Some((segment, Appender::open(table)));
         }
         if let Some((_, appender)) = &mut self.appender {
-            appender.push(index, leaf, image);
+            appender.push(index, leaf, image)?;
         }
         self.tree.append(hash);
         Ok(())

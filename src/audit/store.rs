@@ -308,8 +308,9 @@ pub fn segment_table(number: u64) -> Option<pg_sys::Oid> {
 pub fn create_segment(number: u64) -> Result<pg_sys::Oid> {
     let name = segment_name(number);
     Spi::run(&format!(
-        "CREATE TABLE ward.{name} (entry_id bigint NOT NULL, leaf bytea NOT NULL, image bytea) \
-         USING heap WITH (autovacuum_enabled = false); \
+        "CREATE TABLE ward.{name} (entry_id bigint NOT NULL, records bytea NOT NULL) \
+         USING heap WITH (autovacuum_enabled = false, toast_tuple_target = 8160); \
+         ALTER TABLE ward.{name} ALTER records SET STORAGE EXTERNAL; \
          COMMENT ON TABLE ward.{name} IS 'Sealed leaves of the audit trail, segment {number}.'"
     ))
     .and_then(|()| {
@@ -335,8 +336,8 @@ fn segment_name(number: u64) -> String {
     format!("audit_segment_{number:06}")
 }
 
-/// Calls `visit` with number, leaf and image of the rows of a segment in order of their numbers, the
-/// first of which should be `next`. They are stored in that order, so the table is scanned; where a
+/// Calls `visit` with number, leaf and image of the leaves of a segment in order of their numbers, the
+/// first of which should be `next`. Rows are stored in that order, so the table is scanned; where a
 /// number is out of order, the rest of the table is sorted.
 pub fn leaves(
     table: pg_sys::Oid,
@@ -351,26 +352,20 @@ pub fn leaves(
             disorder = Some(stored.place);
             return false;
         }
-        *next = id + 1;
-        visit(id, stored.leaf, stored.image);
+        *next = segment::each_leaf(id, stored.records, &mut visit);
         true
     });
     let Some(place) = disorder else { return Ok(()) };
-    sorted_leaves(segment_no, place, |id, leaf, image| {
-        visit(id, leaf, image);
-        *next = (*next).max(id.saturating_add(1));
+    sorted_rows(segment_no, place, |id, records| {
+        *next = (*next).max(segment::each_leaf(id, records, &mut visit));
     })
 }
 
 /// The rows of a segment from place `from` (block, offset) on, sorted by number. A row that does not
 /// belong into the segment comes last, as the highest number there is.
-fn sorted_leaves(
-    segment_no: u64,
-    from: (u32, u16),
-    mut visit: impl FnMut(u64, &[u8], Option<&[u8]>),
-) -> Result<()> {
+fn sorted_rows(segment_no: u64, from: (u32, u16), mut visit: impl FnMut(u64, &[u8])) -> Result<()> {
     let query = format!(
-        "SELECT CASE WHEN entry_id >> {SEGMENT_BITS} = {segment_no} THEN entry_id ELSE {} END, leaf, image \
+        "SELECT CASE WHEN entry_id >> {SEGMENT_BITS} = {segment_no} THEN entry_id ELSE {} END, records \
          FROM ward.{} WHERE ctid >= '({},{})'::tid ORDER BY 1",
         i64::MAX,
         segment_name(segment_no),
@@ -379,8 +374,8 @@ fn sorted_leaves(
     );
     let query = std::ffi::CString::new(query).map_err(|_| missing_segment())?;
     query::read(&query, &[], |row| {
-        let leaf = row.bytes(2);
-        row.with_bytes(3, |image| visit(row.int8(1) as u64, &leaf, image));
+        let id = row.int8(1) as u64;
+        row.with_bytes(2, |records| visit(id, records.unwrap_or_default()));
     });
     Ok(())
 }

@@ -1,11 +1,20 @@
-//! Segments: unindexed heap tables of (entry_id bigint, leaf bytea, image bytea) in leaf order.
+//! Segments: unindexed heap tables of (entry_id bigint, records bytea) in leaf order. A row holds the
+//! records of consecutive leaves, from `entry_id` on.
 
 use super::heap;
+use crate::error::{self, Result};
 use pgrx::prelude::*;
 use std::ptr;
+use ward_log::{Records, push_record};
 
-const BATCH: usize = 500;
-const BATCH_BYTES: usize = 512 * 1024;
+/// Bytes of records a row may hold, so that it fits a page; a larger record is a row of its own.
+const ROW_BYTES: usize = 8000;
+
+/// Rows per insertion.
+const BATCH: usize = 64;
+
+/// Bytes of records above which a batch is inserted early.
+const BATCH_BYTES: usize = 1024 * 1024;
 
 /// Appends leaves to a segment in batches. `finish` must be called; a dropped appender loses its
 /// last batch, which is right when an error unwinds.
@@ -16,6 +25,9 @@ pub struct Appender {
     used: usize,
     bytes: usize,
     context: pg_sys::MemoryContext,
+    /// The row being filled: index of its first leaf, and its records.
+    first: u64,
+    records: Vec<u8>,
 }
 
 impl Appender {
@@ -37,13 +49,29 @@ impl Appender {
                     pg_sys::ALLOCSET_DEFAULT_INITSIZE as usize,
                     pg_sys::ALLOCSET_DEFAULT_MAXSIZE as usize,
                 ),
+                first: 0,
+                records: Vec::with_capacity(ROW_BYTES),
             }
         }
     }
 
-    /// Adds one leaf.
-    pub fn push(&mut self, entry_id: u64, leaf: &[u8], image: Option<&[u8]>) {
-        // SAFETY: the slot has the relation's three columns; values live in the batch context, which
+    /// Adds the leaf with index `entry_id`, which follows the one before.
+    pub fn push(&mut self, entry_id: u64, leaf: &[u8], image: Option<&[u8]>) -> Result<()> {
+        let framed = 8 + leaf.len() + image.map_or(0, <[u8]>::len);
+        if self.records.len() + framed > ROW_BYTES {
+            self.end_row();
+        }
+        if self.records.is_empty() {
+            self.first = entry_id;
+        }
+        push_record(&mut self.records, leaf, image).map_err(error::format)
+    }
+
+    fn end_row(&mut self) {
+        if self.records.is_empty() {
+            return;
+        }
+        // SAFETY: the slot has the relation's two columns; values live in the batch context, which
         // is reset only after the batch was inserted.
         unsafe {
             if self.used == self.slots.len() {
@@ -55,19 +83,16 @@ impl Appender {
             let slot = self.slots[self.used];
             let previous = pg_sys::MemoryContextSwitchTo(self.context);
             clear(slot);
-            *(*slot).tts_values.add(0) = pg_sys::Datum::from(entry_id as i64);
-            *(*slot).tts_values.add(1) = pg_sys::Datum::from(heap::varlena(leaf));
-            *(*slot).tts_values.add(2) = image.map_or(pg_sys::Datum::null(), |i| {
-                pg_sys::Datum::from(heap::varlena(i))
-            });
+            *(*slot).tts_values.add(0) = pg_sys::Datum::from(self.first as i64);
+            *(*slot).tts_values.add(1) = pg_sys::Datum::from(heap::varlena(&self.records));
             *(*slot).tts_isnull.add(0) = false;
             *(*slot).tts_isnull.add(1) = false;
-            *(*slot).tts_isnull.add(2) = image.is_none();
             pg_sys::ExecStoreVirtualTuple(slot);
             pg_sys::MemoryContextSwitchTo(previous);
         }
         self.used += 1;
-        self.bytes += leaf.len() + image.map_or(0, <[u8]>::len);
+        self.bytes += self.records.len();
+        self.records.clear();
         if self.used == BATCH || self.bytes > BATCH_BYTES {
             self.flush();
         }
@@ -100,6 +125,7 @@ impl Appender {
 
     /// Writes what is left and closes the segment.
     pub fn finish(mut self) {
+        self.end_row();
         self.flush();
         // SAFETY: opened and made in `open`.
         unsafe {
@@ -124,16 +150,37 @@ unsafe fn clear(slot: *mut pg_sys::TupleTableSlot) {
     }
 }
 
-/// One stored leaf.
+/// One row of a segment.
 pub struct Stored<'a> {
-    /// Its index in the log; -1 for a NULL, which only tampering can put there.
+    /// Index of its first leaf; -1 for a NULL, which only tampering can put there.
     pub entry_id: i64,
-    /// Its bytes; empty for a NULL.
-    pub leaf: &'a [u8],
-    /// Its image.
-    pub image: Option<&'a [u8]>,
+    /// Its records; empty for a NULL.
+    pub records: &'a [u8],
     /// Block and offset of the row.
     pub place: (u32, u16),
+}
+
+/// Calls `visit` with index, leaf and image of each leaf of a row whose first has the index `first`;
+/// returns the index after the last. Bytes that are no records, which only tampering can leave, count as
+/// one empty leaf.
+pub fn each_leaf(
+    first: u64,
+    records: &[u8],
+    mut visit: impl FnMut(u64, &[u8], Option<&[u8]>),
+) -> u64 {
+    let mut id = first;
+    for record in Records::new(records) {
+        match record {
+            Ok(record) => visit(id, record.leaf, record.image),
+            Err(_) => visit(id, &[], None),
+        }
+        id = id.saturating_add(1);
+    }
+    if id == first {
+        visit(id, &[], None);
+        id = id.saturating_add(1);
+    }
+    id
 }
 
 /// Reads a segment in physical order with the active snapshot; stops when `visit` returns false.
@@ -184,33 +231,18 @@ pub fn scan_from(oid: pg_sys::Oid, from: (u32, u16), mut visit: impl FnMut(&Stor
             if place < from {
                 continue;
             }
-            let [id, leaf, image] = heap::deform(tuple, (*relation).rd_att);
+            let [id, records] = heap::deform(tuple, (*relation).rd_att);
             let entry_id = id.map_or(-1, |d| d.value() as i64);
-            let go_on = match (leaf, image) {
-                (None, _) => visit(&Stored {
+            let mut visit = |records: &[u8]| {
+                visit(&Stored {
                     entry_id,
-                    leaf: &[],
-                    image: None,
+                    records,
                     place,
-                }),
-                (Some(leaf), None) => heap::with_bytes(leaf, |leaf| {
-                    visit(&Stored {
-                        entry_id,
-                        leaf,
-                        image: None,
-                        place,
-                    })
-                }),
-                (Some(leaf), Some(image)) => heap::with_bytes(leaf, |leaf| {
-                    heap::with_bytes(image, |image| {
-                        visit(&Stored {
-                            entry_id,
-                            leaf,
-                            image: Some(image),
-                            place,
-                        })
-                    })
-                }),
+                })
+            };
+            let go_on = match records {
+                None => visit(&[]),
+                Some(records) => heap::with_bytes(records, visit),
             };
             if !go_on {
                 break;

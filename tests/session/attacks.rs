@@ -3,13 +3,11 @@
 
 use crate::audited_table;
 use ward_tests::postgres::Client;
-use ward_tests::{Cluster, Verdict, number, run, seal_and_verify, texts, verify};
+use ward_tests::{Cluster, Verdict, number, run, seal_and_verify, tamper, texts, verify};
 
 struct Scene {
     _cluster: Cluster,
     client: Client,
-    /// The segment that holds `entry`.
-    segment: String,
     /// An entry in the middle block.
     entry: i64,
     /// The block that `entry` lies in.
@@ -35,23 +33,9 @@ fn scene() -> Scene {
         &mut client,
         "SELECT block_no FROM ward.audit_trail WHERE record_id = '450'",
     );
-    let segments = texts(
-        &mut client,
-        "SELECT oid::regclass::text FROM pg_class
-         WHERE relnamespace = 'ward'::regnamespace AND relkind = 'r'
-           AND relname ~ '^audit_segment_[0-9]+$'",
-    );
-    let segment = segments
-        .into_iter()
-        .find(|segment| {
-            let query = format!("SELECT count(*) FROM {segment} WHERE entry_id = {entry}");
-            number(&mut client, &query) == 1
-        })
-        .expect("the entry lies in a segment");
     Scene {
         _cluster: cluster,
         client,
-        segment,
         entry,
         block,
     }
@@ -60,7 +44,7 @@ fn scene() -> Scene {
 impl Scene {
     /// Attacks, has a look, undoes the attack.
     fn attack(&mut self, attack: &str, undo: &str) -> Verdict {
-        run(&mut self.client, attack);
+        tamper(&mut self.client, attack);
         let verdict = verify(&mut self.client);
         let violations = number(
             &mut self.client,
@@ -72,7 +56,7 @@ impl Scene {
             violations > 0,
             "audit_violations() does not mention: {attack}"
         );
-        run(&mut self.client, undo);
+        tamper(&mut self.client, undo);
         seal_and_verify(&mut self.client);
         verdict
     }
@@ -109,30 +93,30 @@ const FLIP_LEAF: &str = "set_byte(leaf, length(leaf) - 1, get_byte(leaf, length(
 #[test]
 fn a_value_edited() {
     let mut scene = scene();
-    let (segment, entry) = (scene.segment.clone(), scene.entry);
-    let flip = format!("UPDATE {segment} SET image = {FLIP_IMAGE} WHERE entry_id = {entry}");
+    let entry = scene.entry;
+    let flip = format!("UPDATE leaves SET image = {FLIP_IMAGE} WHERE entry_id = {entry}");
     scene.attack_entry(&flip, &flip);
 }
 
 #[test]
 fn the_header_of_an_entry_edited() {
     let mut scene = scene();
-    let (segment, entry) = (scene.segment.clone(), scene.entry);
-    let flip = format!("UPDATE {segment} SET leaf = {FLIP_LEAF} WHERE entry_id = {entry}");
+    let entry = scene.entry;
+    let flip = format!("UPDATE leaves SET leaf = {FLIP_LEAF} WHERE entry_id = {entry}");
     scene.attack_entry(&flip, &flip);
 }
 
 #[test]
 fn the_image_of_an_entry_removed() {
     let mut scene = scene();
-    let (segment, entry) = (scene.segment.clone(), scene.entry);
+    let entry = scene.entry;
     scene.attack_entry(
         &format!(
-            "CREATE TABLE saved AS SELECT * FROM {segment} WHERE entry_id = {entry};
-             UPDATE {segment} SET image = NULL WHERE entry_id = {entry}"
+            "CREATE TABLE saved AS SELECT * FROM leaves WHERE entry_id = {entry};
+             UPDATE leaves SET image = NULL WHERE entry_id = {entry}"
         ),
         &format!(
-            "UPDATE {segment} s SET image = saved.image FROM saved
+            "UPDATE leaves s SET image = saved.image FROM saved
              WHERE s.entry_id = saved.entry_id; DROP TABLE saved"
         ),
     );
@@ -141,29 +125,29 @@ fn the_image_of_an_entry_removed() {
 #[test]
 fn an_entry_deleted() {
     let mut scene = scene();
-    let (segment, entry) = (scene.segment.clone(), scene.entry);
+    let entry = scene.entry;
     scene.attack_entry(
         &format!(
-            "CREATE TABLE saved AS SELECT * FROM {segment} WHERE entry_id = {entry};
-             DELETE FROM {segment} WHERE entry_id = {entry}"
+            "CREATE TABLE saved AS SELECT * FROM leaves WHERE entry_id = {entry};
+             DELETE FROM leaves WHERE entry_id = {entry}"
         ),
-        &format!("INSERT INTO {segment} SELECT * FROM saved; DROP TABLE saved"),
+        &format!("INSERT INTO leaves SELECT * FROM saved; DROP TABLE saved"),
     );
 }
 
 #[test]
 fn an_entry_deleted_and_the_later_ones_renumbered() {
     let mut scene = scene();
-    let (segment, entry) = (scene.segment.clone(), scene.entry);
+    let entry = scene.entry;
     scene.attack_entry(
         &format!(
-            "CREATE TABLE saved AS SELECT * FROM {segment} WHERE entry_id = {entry};
-             DELETE FROM {segment} WHERE entry_id = {entry};
-             UPDATE {segment} SET entry_id = entry_id - 1 WHERE entry_id > {entry}"
+            "CREATE TABLE saved AS SELECT * FROM leaves WHERE entry_id = {entry};
+             DELETE FROM leaves WHERE entry_id = {entry};
+             UPDATE leaves SET entry_id = entry_id - 1 WHERE entry_id > {entry}"
         ),
         &format!(
-            "UPDATE {segment} SET entry_id = entry_id + 1 WHERE entry_id >= {entry};
-             INSERT INTO {segment} SELECT * FROM saved; DROP TABLE saved"
+            "UPDATE leaves SET entry_id = entry_id + 1 WHERE entry_id >= {entry};
+             INSERT INTO leaves SELECT * FROM saved; DROP TABLE saved"
         ),
     );
 }
@@ -171,16 +155,16 @@ fn an_entry_deleted_and_the_later_ones_renumbered() {
 #[test]
 fn an_entry_inserted_and_the_later_ones_renumbered() {
     let mut scene = scene();
-    let (segment, entry) = (scene.segment.clone(), scene.entry);
+    let entry = scene.entry;
     scene.attack_entry(
         &format!(
-            "UPDATE {segment} SET entry_id = entry_id + 1 WHERE entry_id >= {entry};
-             INSERT INTO {segment} SELECT {entry}, leaf, image FROM {segment}
+            "UPDATE leaves SET entry_id = entry_id + 1 WHERE entry_id >= {entry};
+             INSERT INTO leaves SELECT {entry}, leaf, image FROM leaves
                WHERE entry_id = {entry} - 1"
         ),
         &format!(
-            "DELETE FROM {segment} WHERE entry_id = {entry};
-             UPDATE {segment} SET entry_id = entry_id - 1 WHERE entry_id > {entry}"
+            "DELETE FROM leaves WHERE entry_id = {entry};
+             UPDATE leaves SET entry_id = entry_id - 1 WHERE entry_id > {entry}"
         ),
     );
 }
@@ -188,15 +172,15 @@ fn an_entry_inserted_and_the_later_ones_renumbered() {
 #[test]
 fn a_second_entry_under_the_same_number() {
     let mut scene = scene();
-    let (segment, entry) = (scene.segment.clone(), scene.entry);
+    let entry = scene.entry;
     scene.attack_entry(
         &format!(
-            "INSERT INTO {segment} SELECT {entry}, leaf, image FROM {segment}
+            "INSERT INTO leaves SELECT {entry}, leaf, image FROM leaves
                WHERE entry_id = {entry} - 1"
         ),
         &format!(
-            "DELETE FROM {segment} s WHERE entry_id = {entry}
-               AND leaf = (SELECT leaf FROM {segment} WHERE entry_id = {entry} - 1)"
+            "DELETE FROM leaves s WHERE entry_id = {entry}
+               AND leaf = (SELECT leaf FROM leaves WHERE entry_id = {entry} - 1)"
         ),
     );
 }
@@ -204,18 +188,17 @@ fn a_second_entry_under_the_same_number() {
 #[test]
 fn an_entry_appended_behind_the_last_block() {
     let mut scene = scene();
-    let segment = scene.segment.clone();
     let next = number(
         &mut scene.client,
-        &format!("SELECT max(entry_id) + 1 FROM {segment}"),
+        "SELECT max(tree_size) FROM ward.audit_blocks",
     );
     let verdict = scene.attack(
         &format!(
-            "INSERT INTO {segment} SELECT {next}, leaf, image FROM {segment}
+            "INSERT INTO leaves SELECT {next}, leaf, image FROM leaves
                WHERE entry_id = {}",
             scene.entry
         ),
-        &format!("DELETE FROM {segment} WHERE entry_id = {next}"),
+        &format!("DELETE FROM leaves WHERE entry_id = {next}"),
     );
     assert_eq!(verdict.first_bad_entry, Some(next), "{verdict:?}");
 }
@@ -223,9 +206,9 @@ fn an_entry_appended_behind_the_last_block() {
 #[test]
 fn two_entries_swapped() {
     let mut scene = scene();
-    let (segment, entry) = (scene.segment.clone(), scene.entry);
+    let entry = scene.entry;
     let swap = format!(
-        "UPDATE {segment} SET entry_id = 2 * {entry} + 5 - entry_id
+        "UPDATE leaves SET entry_id = 2 * {entry} + 5 - entry_id
            WHERE entry_id IN ({entry}, {entry} + 5)"
     );
     scene.attack_entry(&swap, &swap);
@@ -234,9 +217,9 @@ fn two_entries_swapped() {
 #[test]
 fn the_images_of_two_entries_swapped() {
     let mut scene = scene();
-    let (segment, entry) = (scene.segment.clone(), scene.entry);
+    let entry = scene.entry;
     let swap = format!(
-        "UPDATE {segment} a SET image = b.image FROM {segment} b
+        "UPDATE leaves a SET image = b.image FROM leaves b
            WHERE a.entry_id IN ({entry}, {entry} + 5)
              AND b.entry_id = 2 * {entry} + 5 - a.entry_id"
     );
@@ -301,8 +284,8 @@ fn a_sealed_trail_reads_the_same_after_an_attack_was_undone() {
     let mut scene = scene();
     let all = "SELECT a::text FROM ward.audit_trail a ORDER BY entry_id";
     let before = texts(&mut scene.client, all);
-    let (segment, entry) = (scene.segment.clone(), scene.entry);
-    let flip = format!("UPDATE {segment} SET image = {FLIP_IMAGE} WHERE entry_id = {entry}");
+    let entry = scene.entry;
+    let flip = format!("UPDATE leaves SET image = {FLIP_IMAGE} WHERE entry_id = {entry}");
     scene.attack_entry(&flip, &flip);
     let after = texts(&mut scene.client, all);
     let differing = before.iter().zip(&after).find(|(old, new)| old != new);

@@ -2,7 +2,7 @@
 
 use crate::audited_table;
 use ward_tests::postgres::Client;
-use ward_tests::{Cluster, number, refused, run, text};
+use ward_tests::{Cluster, number, refused, run, tamper, text};
 
 type Hash = Vec<u8>;
 
@@ -59,14 +59,9 @@ fn proofs_of_a_trail_hold_and_are_for_its_readers() {
         );
         run(&mut client, "SELECT ward.seal_audit_trail()");
     }
-    let leaves: Vec<Hash> = client
-        .query(
-            "SELECT sha256('\\x00'::bytea || leaf) FROM ward.audit_segment_000000 ORDER BY entry_id",
-            &[],
-        )
-        .unwrap()
+    let leaves: Vec<Hash> = ward_tests::leaves(&mut client)
         .iter()
-        .map(|row| row.get(0))
+        .map(|leaf| sha256(&mut client, &[&[0], leaf.as_slice()].concat()))
         .collect();
     let sizes: Vec<i64> = client
         .query("SELECT tree_size FROM ward.audit_blocks ORDER BY 1", &[])
@@ -153,9 +148,9 @@ fn readers_only(cluster: &Cluster, client: &mut Client) {
 }
 
 fn corruption_is_not_proved(client: &mut Client) {
-    run(
+    tamper(
         client,
-        "UPDATE ward.audit_segment_000000 SET leaf = set_byte(leaf, 3, get_byte(leaf, 3) # 1) WHERE entry_id = 7",
+        "UPDATE leaves SET leaf = set_byte(leaf, 3, get_byte(leaf, 3) # 1) WHERE entry_id = 7",
     );
     let error = refused(client, "SELECT ward.audit_proof(7)");
     assert_eq!(error.code().code(), "XX001");

@@ -150,9 +150,9 @@ fn an_event_altered_before_and_after_it_was_sealed() {
     authenticate(&mut app, &issuer.token("a"));
     run(&mut app, "COMMIT");
     seal_and_verify(&mut admin);
-    run(
+    ward_tests::tamper(
         &mut admin,
-        "UPDATE ward.audit_segment_000000 SET leaf = decode(replace(encode(leaf, 'hex'),
+        "UPDATE leaves SET leaf = decode(replace(encode(leaf, 'hex'),
              encode('authentication', 'hex'), encode('authenticatiom', 'hex')), 'hex')",
     );
     let verdict = ward_tests::verify(&mut admin);

@@ -11,6 +11,7 @@ mod issuer;
 mod options;
 mod process;
 mod query;
+mod tamper;
 
 pub use cluster::{Cluster, StartFailure};
 pub use files::{ServerFiles, give_to_server};
@@ -19,6 +20,7 @@ pub use options::{MasterKey, Options, random_key};
 pub use postgres;
 pub use process::server_identity;
 pub use query::{Verdict, number, refused, run, seal_and_verify, text, texts, verify, wait_until};
+pub use tamper::{leaves, tamper, tamper_segment};
 
 /// The database that [`Cluster::with_extension`] prepares.
 pub const DATABASE: &str = "app";
