@@ -101,6 +101,9 @@ const SETTINGS: &[(&CStr, &CStr)] = &[
 pub extern "C-unwind" fn ward_sealer_main(arg: pg_sys::Datum) {
     let database = pg_sys::Oid::from(arg.value() as u32);
     connect(database);
+    // Shorter than the usual deadlock_timeout: a DROP EXTENSION that deadlocks with this worker goes on,
+    // and the worker tries again.
+    set(c"lock_timeout", c"500ms");
     worker::sealer(database);
 }
 
@@ -117,15 +120,19 @@ pub(super) fn connect(database: pg_sys::Oid) {
         );
     }
     for (name, value) in SETTINGS {
-        // SAFETY: constant C strings; a background worker may change its own settings.
-        unsafe {
-            pg_sys::SetConfigOption(
-                name.as_ptr(),
-                value.as_ptr(),
-                pg_sys::GucContext::PGC_SUSET,
-                pg_sys::GucSource::PGC_S_OVERRIDE,
-            );
-        }
+        set(name, value);
+    }
+}
+
+fn set(name: &CStr, value: &CStr) {
+    // SAFETY: C strings; a background worker may change its own settings.
+    unsafe {
+        pg_sys::SetConfigOption(
+            name.as_ptr(),
+            value.as_ptr(),
+            pg_sys::GucContext::PGC_SUSET,
+            pg_sys::GucSource::PGC_S_OVERRIDE,
+        );
     }
 }
 
