@@ -67,6 +67,8 @@ pub struct Buffer {
     chain: TransactionChain,
     context: Option<ContextMark>,
     shapes: Vec<Hash>,
+    /// Memory for the next level.
+    spare: (Vec<u8>, Vec<Chunk>),
 }
 
 impl Buffer {
@@ -77,7 +79,27 @@ impl Buffer {
             chain: TransactionChain::new(),
             context: None,
             shapes: Vec::new(),
+            spare: Default::default(),
         }
+    }
+
+    /// Forgets everything; says whether the memory is worth keeping.
+    pub fn empty(&mut self) -> bool {
+        self.chain = TransactionChain::new();
+        self.context = None;
+        self.shapes.clear();
+        self.levels.truncate(1);
+        if let Some(Level {
+            mut bytes,
+            mut chunks,
+            ..
+        }) = self.levels.pop()
+        {
+            bytes.clear();
+            chunks.clear();
+            self.spare = (bytes, chunks);
+        }
+        self.spare.0.capacity() <= LEVEL_LIMIT
     }
 
     /// Position the next leaf gets.
@@ -113,6 +135,7 @@ impl Buffer {
     /// Opens a level for `subid` unless it is the top one. Must precede anything that belongs to it.
     pub fn enter(&mut self, subid: u32) {
         if self.levels.last().is_none_or(|top| top.subid != subid) {
+            let (bytes, chunks) = std::mem::take(&mut self.spare);
             self.levels.push(Level {
                 subid,
                 began: Mark {
@@ -120,8 +143,8 @@ impl Buffer {
                     context: self.context,
                     shapes: self.shapes.len(),
                 },
-                bytes: Vec::new(),
-                chunks: Vec::new(),
+                bytes,
+                chunks,
             });
         }
     }

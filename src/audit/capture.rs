@@ -2,8 +2,9 @@
 
 use super::buffer::{Buffer, CHUNK, ContextMark, ContextStamp, LEVEL_LIMIT};
 use super::catalog::{self, Log};
+use super::context_leaf::ContextCache;
 use super::salt::SaltPool;
-use crate::context::{self, Source};
+use crate::context;
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
 use crate::pg::journal::{Journal, Mode};
@@ -17,8 +18,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 use ward_log::{
-    AuditMac, ContextLeaf, ContextSource, Details, EventLeaf, Hash, RowLeaf, Severity, ShapeLeaf,
-    TrailerLeaf, image_commitment,
+    AuditMac, Details, EventLeaf, Hash, RowLeaf, Severity, ShapeLeaf, TrailerLeaf, image_commitment,
 };
 
 /// A table, and whether it is described as what is truncated (partitions have a name of their own then).
@@ -31,9 +31,11 @@ struct State {
     tables: HashMap<TableKey, Described>,
     shapes: HashMap<Hash, ShapeUse>,
     mac: Option<([u8; 8], AuditMac)>,
-    address: Option<Option<String>>,
+    context: ContextCache,
     salts: SaltPool,
     transaction: Option<Transaction>,
+    /// The last transaction's buffer, emptied: its memory serves the next.
+    spare: Option<Buffer>,
     leaf: Vec<u8>,
     image: Vec<u8>,
 }
@@ -72,6 +74,7 @@ static HOOKS: Hooks = Hooks {
 pub fn init() {
     xact::register(&HOOKS);
     relation::watch();
+    who::watch();
 }
 
 /// Records one change.
@@ -155,7 +158,7 @@ impl State {
             }
             self.transaction = Some(Transaction {
                 xid: xact::top_xid(),
-                buffer: Buffer::new(),
+                buffer: self.spare.take().unwrap_or_else(Buffer::new),
                 closed: false,
                 written: false,
             });
@@ -189,46 +192,13 @@ impl State {
             return Ok(());
         }
         let position = buffer.position();
-        let leaf = self.context_leaf(xid, position);
-        let buffer = &mut self.transaction()?.buffer;
-        buffer.push(&leaf, None)?;
+        let Some(transaction) = &mut self.transaction else {
+            return Err(lost());
+        };
+        let buffer = &mut transaction.buffer;
+        buffer.push(self.context.leaf(stamp, xid, position)?, None)?;
         buffer.set_context(ContextMark { position, stamp });
         Ok(())
-    }
-
-    fn context_leaf(&mut self, xid: u64, position: u32) -> Vec<u8> {
-        let address = self.address.get_or_insert_with(who::client_address).clone();
-        let authenticated = who::role_name(who::authenticated_role());
-        let session = who::role_name(who::session_role());
-        let current = who::role_name(who::current_role());
-        let application = who::application_name();
-        let mut leaf = Vec::with_capacity(256);
-        context::with_current(|context| {
-            ContextLeaf {
-                xid,
-                position,
-                occurred_at: process::transaction_start_micros(),
-                source: context.map_or(ContextSource::None, |context| match context.source {
-                    Source::Trusted => ContextSource::Trusted,
-                    Source::Token => ContextSource::Token,
-                    Source::Override => ContextSource::Override,
-                }),
-                tenant_id: context.and_then(|c| c.tenant.as_deref()),
-                user_id: context.and_then(|c| c.user_id.as_deref()),
-                session_id: context.and_then(|c| c.session_id.as_deref()),
-                service_name: context.and_then(|c| c.service_name.as_deref()),
-                client_ip: context
-                    .and_then(|c| c.client_ip.as_deref())
-                    .or(address.as_deref()),
-                user_agent: context.and_then(|c| c.user_agent.as_deref()),
-                authenticated_role: authenticated.as_deref(),
-                session_role: session.as_deref(),
-                current_role: current.as_deref(),
-                application_name: (!application.is_empty()).then_some(&*application),
-            }
-            .encode(&mut leaf);
-        });
-        leaf
     }
 
     /// Describes the table in this transaction unless the sealer already knows its shape.
@@ -406,10 +376,18 @@ fn before_release(subid: u32) {
 
 fn ended(committed: bool) {
     // An error that unwound through a borrow has released it, so this cannot be refused.
-    let Ok(transaction) = with_state(|state| Ok(state.transaction.take())) else {
+    let Ok(written) = with_state(|state| {
+        let Some(mut transaction) = state.transaction.take() else {
+            return Ok(false);
+        };
+        if transaction.buffer.empty() {
+            state.spare = Some(transaction.buffer);
+        }
+        Ok(transaction.written)
+    }) else {
         return;
     };
-    if committed && transaction.is_some_and(|transaction| transaction.written) {
+    if committed && written {
         announce();
     }
 }

@@ -6,6 +6,7 @@ mod catalog;
 mod check;
 mod checkpoint;
 mod command;
+mod context_leaf;
 pub mod enable;
 pub mod entries;
 pub mod event;

@@ -2,8 +2,32 @@
 
 use super::encoding;
 use pgrx::prelude::*;
-use std::ffi::{CStr, c_char};
+use std::cell::Cell;
+use std::ffi::{CStr, c_char, c_int};
 use std::hash::{DefaultHasher, Hasher};
+
+thread_local! {
+    static NAMES_CHANGED: Cell<u64> = const { Cell::new(0) };
+}
+
+/// Registers the callback that notices changes of roles.
+pub fn watch() {
+    let cache = pg_sys::SysCacheIdentifier::AUTHOID as c_int;
+    // SAFETY: registered once, in the postmaster; the callback only counts.
+    unsafe {
+        pg_sys::CacheRegisterSyscacheCallback(cache, Some(role_changed), pg_sys::Datum::null());
+    }
+}
+
+#[pg_guard]
+unsafe extern "C-unwind" fn role_changed(_arg: pg_sys::Datum, _cache: c_int, _hash: u32) {
+    NAMES_CHANGED.with(|changes| changes.set(changes.get().wrapping_add(1)));
+}
+
+/// How many changes of roles this backend has seen: names looked up before another may be out of date.
+pub fn names_changed() -> u64 {
+    NAMES_CHANGED.with(Cell::get)
+}
 
 /// Oid of the current role.
 pub fn current_role() -> u32 {

@@ -172,3 +172,55 @@ fn an_override_that_is_rolled_back_is_in_the_servers_log() {
     let line = r#"{"reason":"looked\n around","session_role":"app","tenant":"b"}"#;
     assert!(log.contains(line), "{log}");
 }
+
+#[test]
+fn who_acts_is_told_anew_whenever_it_changes() {
+    let cluster = Cluster::with_extension();
+    let mut admin = cluster.superuser();
+    crate::audited_table(&mut admin);
+    run(
+        &mut admin,
+        "CREATE ROLE amy LOGIN; CREATE ROLE bob; GRANT bob TO amy; GRANT ALL ON t TO amy, bob",
+    );
+    let mut amy = cluster.client(ward_tests::DATABASE, "amy");
+    let mut expected = Vec::new();
+    let mut acts = |admin: &mut Client, before: [&str; 2], who: &str| {
+        run(admin, before[0]);
+        run(&mut amy, before[1]);
+        run(
+            &mut amy,
+            &format!("INSERT INTO t VALUES ({}, 'n')", expected.len()),
+        );
+        expected.push(who.to_owned());
+    };
+    acts(
+        &mut admin,
+        ["", "SET application_name = 'one'"],
+        "amy amy one none",
+    );
+    acts(&mut admin, ["", ""], "amy amy one none");
+    acts(
+        &mut admin,
+        ["", "SET application_name = 'two'"],
+        "amy amy two none",
+    );
+    acts(&mut admin, ["", "SET ROLE bob"], "amy bob two none");
+    acts(
+        &mut admin,
+        ["ALTER ROLE bob RENAME TO carl", ""],
+        "amy carl two none",
+    );
+    let set = "SELECT ward.set_tenant_context('a'::text, false)";
+    acts(&mut admin, ["", set], "amy carl two trusted a");
+    let set = "BEGIN; SELECT ward.set_tenant_context('b'::text)";
+    acts(&mut admin, ["", set], "amy carl two trusted b");
+    acts(&mut admin, ["", "COMMIT"], "amy carl two trusted a");
+    acts(&mut admin, ["", "RESET ROLE"], "amy amy two trusted a");
+    ward_tests::seal_and_verify(&mut admin);
+    let seen = ward_tests::texts(
+        &mut admin,
+        "SELECT concat_ws(' ', session_role, \"current_role\", application_name, context_source, tenant_id)
+         FROM ward.audit_trail ORDER BY entry_id",
+    );
+    assert_eq!(seen, expected);
+}

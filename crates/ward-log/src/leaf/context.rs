@@ -99,6 +99,26 @@ impl<'a> ContextLeaf<'a> {
         }
     }
 
+    /// Puts another transaction, position and time into an encoded context leaf, so that a writer need not
+    /// encode again what has not changed.
+    pub fn move_to(
+        leaf: &mut [u8],
+        xid: u64,
+        position: u32,
+        occurred_at: i64,
+    ) -> Result<(), FormatError> {
+        let Some((&mut [CONTEXT, VERSION], place)) = leaf.split_first_chunk_mut() else {
+            return Err(FormatError::UndefinedValue("context leaf"));
+        };
+        let (place, _) = place
+            .split_first_chunk_mut::<20>()
+            .ok_or(FormatError::Truncated)?;
+        place[..8].copy_from_slice(&xid.to_be_bytes());
+        place[8..12].copy_from_slice(&position.to_be_bytes());
+        place[12..].copy_from_slice(&occurred_at.to_be_bytes());
+        Ok(())
+    }
+
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, FormatError> {
         let xid = reader.u64()?;
         let position = reader.u32()?;

@@ -1,0 +1,83 @@
+//! Who acts and from where, as a context leaf. Encoding one costs more than all else that a small
+//! transaction records, so the last one is kept.
+
+use super::buffer::ContextStamp;
+use crate::context::{self, Source};
+use crate::error::{self, Result};
+use crate::pg::{process, who};
+use ward_log::{ContextLeaf, ContextSource};
+
+/// What this backend keeps between transactions.
+#[derive(Default)]
+pub struct ContextCache {
+    /// Where the client connected from; None until it is looked up.
+    address: Option<Option<String>>,
+    last: Option<Encoded>,
+}
+
+/// A leaf, and all that it was made from.
+struct Encoded {
+    stamp: ContextStamp,
+    /// Number of changes of role names seen before.
+    names: u64,
+    /// Whether a security context counted.
+    known: bool,
+    application: String,
+    leaf: Vec<u8>,
+}
+
+impl ContextCache {
+    /// The context leaf at `position` of transaction `xid`; `stamp` is the situation's.
+    pub fn leaf(&mut self, stamp: ContextStamp, xid: u64, position: u32) -> Result<&[u8]> {
+        let names = who::names_changed();
+        let application = who::application_name();
+        let address = self.address.get_or_insert_with(who::client_address);
+        let last = &mut self.last;
+        context::with_current(|context| {
+            let known = context.is_some();
+            let current = last.take().filter(|last| {
+                (last.stamp, last.names, last.known) == (stamp, names, known)
+                    && last.application == application
+            });
+            let mut encoded = current.unwrap_or_else(|| {
+                let authenticated = who::role_name(who::authenticated_role());
+                let session = who::role_name(who::session_role());
+                let current = who::role_name(who::current_role());
+                let mut leaf = Vec::with_capacity(256);
+                ContextLeaf {
+                    xid,
+                    position,
+                    occurred_at: 0,
+                    source: context.map_or(ContextSource::None, |context| match context.source {
+                        Source::Trusted => ContextSource::Trusted,
+                        Source::Token => ContextSource::Token,
+                        Source::Override => ContextSource::Override,
+                    }),
+                    tenant_id: context.and_then(|c| c.tenant.as_deref()),
+                    user_id: context.and_then(|c| c.user_id.as_deref()),
+                    session_id: context.and_then(|c| c.session_id.as_deref()),
+                    service_name: context.and_then(|c| c.service_name.as_deref()),
+                    client_ip: context
+                        .and_then(|c| c.client_ip.as_deref())
+                        .or(address.as_deref()),
+                    user_agent: context.and_then(|c| c.user_agent.as_deref()),
+                    authenticated_role: authenticated.as_deref(),
+                    session_role: session.as_deref(),
+                    current_role: current.as_deref(),
+                    application_name: (!application.is_empty()).then_some(&*application),
+                }
+                .encode(&mut leaf);
+                Encoded {
+                    stamp,
+                    names,
+                    known,
+                    application,
+                    leaf,
+                }
+            });
+            let now = process::transaction_start_micros();
+            ContextLeaf::move_to(&mut encoded.leaf, xid, position, now).map_err(error::format)?;
+            Ok(&*last.insert(encoded).leaf)
+        })
+    }
+}
