@@ -36,4 +36,4 @@ BEGIN
     DELETE FROM measurement WHERE what = 'convert, a row';
     DROP TABLE convert_nothing, convert_ward;
 END $$;
-CALL conversions(:rounds, :rows);
+CALL conversions(:rounds, 500000);

@@ -65,9 +65,11 @@ BEGIN
 END $$;
 BEGIN;
 SET LOCAL ROLE bench_app;
-SELECT tenant_bench(5);
+SELECT tenant_bench(:rounds);
 COMMIT;
 BEGIN;
 SET LOCAL ROLE bench_app;
-SELECT tenant_scan_bench(5);
+SELECT tenant_scan_bench(:rounds);
 COMMIT;
+DROP OWNED BY bench_app;
+DROP ROLE bench_app;

@@ -1,5 +1,5 @@
 -- Columns of type encrypted_text beside columns of type text: INSERT with a unique index, and a scan that
--- decrypts every value. The tables stay for the lookups that benches/run measures with pgbench.
+-- decrypts every value. The tables stay for the lookups of encrypted_text.sh.
 \set ON_ERROR_STOP 1
 SET max_parallel_workers_per_gather = 0;
 SET jit = off;
@@ -26,7 +26,7 @@ BEGIN
         COMMIT;
     END LOOP;
 END $$;
-CALL mails(5);
+CALL mails(:rounds);
 VACUUM ANALYZE mails_nothing, mails_ward;
 
 CREATE PROCEDURE scans(rounds int) LANGUAGE plpgsql AS $$
@@ -36,4 +36,4 @@ BEGIN
         CALL measure('encrypted_text, scan', 'ward', 'SELECT count(mail::text) FROM mails_ward');
     END LOOP;
 END $$;
-CALL scans(5);
+CALL scans(:rounds);

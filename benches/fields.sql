@@ -26,7 +26,7 @@ BEGIN
         CALL measure('decrypt', 'pgcrypto', format('SELECT count(decrypt_iv(pgcrypto, %s)) FROM sealed', key_iv));
     END LOOP;
 END $$;
-CALL fields(5);
+CALL fields(:rounds);
 
 -- The other forms, over fewer rows because most of the alternatives are slow.
 CREATE TABLE some_rows AS
@@ -76,5 +76,5 @@ BEGIN
         END LOOP;
     END LOOP;
 END $$;
-CALL other_forms(3);
+CALL other_forms(:rounds);
 DROP TABLE plain, sealed, some_rows, few_rows, large;
