@@ -122,6 +122,10 @@ CREATE TEMPORARY VIEW audit_line (place, measured, unit, unaudited, pg_ward, cha
            NULL, NULL, '<= 2 s at 17,000/s', lag.ward_most <= 2 AND rate.ward >= 0.97 * 17000
     FROM figure lag, figure rate WHERE lag.what = 'lag' AND rate.what = 'lag, rate'
     UNION ALL
+    SELECT 7, 'oldest unsealed entry, after any run of clients above', 's at most', NULL, ward_most, NULL, NULL, NULL, NULL,
+           '<= 2 s', ward_most <= 2
+    FROM figure WHERE what = 'lag, clients'
+    UNION ALL
     SELECT 8, 'verify ' || entries.ward || ' entries in SQL', 'entries/s', NULL, entries.ward / verify.ward, NULL, NULL,
            NULL, NULL, '>= 1,000,000', entries.ward / verify.ward >= 1000000
     FROM figure verify, figure entries WHERE verify.what = 'verify' AND entries.what = 'verify, entries';
