@@ -13,6 +13,7 @@ use crate::pg::journal::{ChunkId, Journal, Mode};
 use crate::pg::segment::Appender;
 use crate::pg::{owner, process, snapshot};
 use pgrx::prelude::*;
+use std::collections::BTreeMap;
 use ward_log::{
     AuditMac, Hash, IncarnationLeaf, SealLeaf, Snapshot, Tree, ViolationLeaf, empty_root, leaf_hash,
 };
@@ -222,7 +223,8 @@ struct BlockWriter<'t> {
     tree: &'t mut Tree,
     first: u64,
     appender: Option<(u64, Appender)>,
-    shapes: Vec<(Hash, u64, Vec<u8>)>,
+    /// What this block describes first: by shape id, the describing leaf and the content.
+    shapes: BTreeMap<Hash, (u64, Vec<u8>)>,
     scratch: Vec<u8>,
 }
 
@@ -233,14 +235,17 @@ impl<'t> BlockWriter<'t> {
             tree,
             first,
             appender: None,
-            shapes: Vec::new(),
+            shapes: BTreeMap::new(),
             scratch: Vec::new(),
         }
     }
 
     fn sealable(&mut self, sealable: &super::check::Sealable) -> Result<()> {
         if let Some((id, content)) = sealable.shape {
-            self.shapes.push((id, self.tree.size(), content.to_vec()));
+            let index = self.tree.size();
+            self.shapes
+                .entry(id)
+                .or_insert_with(|| (index, content.to_vec()));
         }
         self.put(sealable.leaf, sealable.hash, sealable.image)
     }
@@ -314,7 +319,7 @@ impl<'t> BlockWriter<'t> {
         if let Some((_, appender)) = self.appender.take() {
             appender.finish();
         }
-        for (shape, index, content) in &self.shapes {
+        for (shape, (index, content)) in &self.shapes {
             store::put_shape(shape, *index, content)?;
         }
         store::put_tiles(&self.tree.take_dirty())?;
