@@ -2,9 +2,10 @@
 
 use std::cell::RefCell;
 use ward_crypto::{
-    Decryptor, Encryptor, Envelope, FieldPath, MAX_ITERATIONS, MAX_PATH_STEPS, MIN_ITERATIONS,
-    OVERHEAD, PASSWORD_OVERHEAD, PasswordEnvelope, SecretKey, ValueType, WrapContext, blind_index,
-    field_envelope, field_text, parse_master_keys, unwrap_key, wrap_key,
+    ColumnType, Decryptor, Encryptor, Envelope, FieldPath, Form, MAX_ITERATIONS, MAX_PATH_STEPS,
+    MIN_ITERATIONS, OVERHEAD, PASSWORD_OVERHEAD, PasswordEnvelope, SearchTagger, SecretKey,
+    ValueType, WrapContext, blind_index, field_envelope, field_text, parse_master_keys,
+    type_modifier, unwrap_key, wrap_key,
 };
 
 /// The key that hostile envelopes are made for.
@@ -51,6 +52,55 @@ pub fn envelope(bytes: &[u8]) {
 /// Only the seed of the corpus was sealed with this key and without additional data.
 fn is_seed(bytes: &[u8]) -> bool {
     crate::seeds::sealed().as_slice() == bytes
+}
+
+/// The bytes as a value of the column types, as its text form, and as a text to store.
+pub fn column_value(bytes: &[u8]) {
+    let key_name = String::from_utf8_lossy(bytes);
+    assert!(type_modifier(&key_name) > 0);
+    for column in [ColumnType::EncryptedText, ColumnType::SecretText] {
+        if let Ok(value) = column.parse(bytes) {
+            let len = value.envelope.plaintext_len();
+            assert_eq!(len + column.overhead(), bytes.len());
+            let text = column_text(column, bytes);
+            assert_eq!(column.from_text(&text, Vec::new()).as_deref(), Some(bytes));
+        }
+        if let Some(value) = column.from_text(bytes, Vec::new()) {
+            assert!(column.parse(&value).is_ok());
+            assert_eq!(column_text(column, &value), bytes);
+        }
+        let stored = stored(column, bytes);
+        for other in [ColumnType::EncryptedText, ColumnType::SecretText] {
+            let opened = other.parse(&stored).ok().and_then(|value| {
+                let aad = Some(other.aad());
+                DECRYPTOR.with_borrow_mut(|keyed| keyed.open(&value.envelope, aad).ok())
+            });
+            let expected = (other == column).then_some(bytes);
+            assert_eq!(opened.as_ref().map(|text| text.as_slice()), expected);
+        }
+    }
+}
+
+/// The text form of a column's value.
+pub fn column_text(column: ColumnType, value: &[u8]) -> Vec<u8> {
+    let mut text = vec![0; column.text_len(value.len())];
+    column.write_text(value, &mut text).unwrap();
+    text
+}
+
+/// A text as a column holds it.
+pub fn stored(column: ColumnType, text: &[u8]) -> Vec<u8> {
+    let tagger = SearchTagger::new(&key());
+    let tag = tagger.tag(text);
+    let mut value = vec![0; column.head_len()];
+    let search = Some((&tag, tagger.search_key_id()));
+    column.write_head(Form::Stored, search, &mut value);
+    ENCRYPTOR
+        .with_borrow_mut(|keyed| {
+            keyed.seal_into(ValueType::Text, text, Some(column.aad()), &mut value)
+        })
+        .unwrap();
+    value
 }
 
 /// The bytes as an envelope under a password. Nothing is derived: that would only be slow.

@@ -2,9 +2,13 @@
 //! not write itself, and nothing may open that was not sealed here.
 
 mod crypto;
+mod export;
 mod log;
+mod proof;
 mod seeds;
 
-pub use crypto::{envelope, field, master_key, password_envelope};
-pub use log::{checkpoint, log_image, log_leaf, log_record};
+pub use crypto::{column_value, envelope, field, master_key, password_envelope};
+pub use export::export;
+pub use log::{checkpoint, cosignature, log_image, log_leaf, log_record};
+pub use proof::proof;
 pub use seeds::seeds;

@@ -1,6 +1,8 @@
 //! Targets of ward-log: what a reader takes from tables, exports and files that others may have changed.
 
-use ward_log::{Checkpoint, Image, Leaf, Records, Shape, vkey};
+use ward_log::{
+    Checkpoint, Image, Leaf, Records, Shape, SignedNote, VerifierKey, WitnessKey, cosigned_at, vkey,
+};
 
 /// What reads as a leaf is written as the same bytes, so no two leaves have one meaning.
 pub fn log_leaf(bytes: &[u8]) {
@@ -59,5 +61,31 @@ pub fn checkpoint(bytes: &[u8]) {
         .unwrap();
     if Checkpoint::verify(&note, text).is_ok() {
         assert_eq!(text.trim_end(), key);
+    }
+}
+
+/// The bytes as a note with cosignatures, as a witness's key, and as its private key.
+pub fn cosignature(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let witness = crate::seeds::witness();
+    let key = VerifierKey::parse(&witness.vkey()).unwrap();
+    if let Ok(note) = SignedNote::parse(text)
+        && let Ok(time) = cosigned_at(&note, &key)
+    {
+        assert_eq!(time, crate::seeds::COSIGNED_AT);
+        assert!(text.starts_with(&crate::seeds::checkpoint().text()));
+    }
+    let right = crate::seeds::cosigned();
+    let note = SignedNote::parse(&right).unwrap();
+    if let Ok(key) = VerifierKey::parse(text)
+        && cosigned_at(&note, &key).is_ok()
+    {
+        assert_eq!(text, witness.vkey());
+    }
+    if let Ok(key) = WitnessKey::parse(text) {
+        assert_eq!(*key.to_text(), text);
+        assert!(VerifierKey::parse(&key.vkey()).is_ok());
     }
 }

@@ -1,13 +1,16 @@
 //! Where fuzzing starts: one right input of each kind.
 
 use ward_crypto::{
-    Encryptor, PasswordEncryptor, PasswordKey, PasswordParams, ValueType, field_text,
+    ColumnType, Encryptor, PasswordEncryptor, PasswordKey, PasswordParams, ValueType, field_text,
 };
 use ward_log::{
-    Checkpoint, Column, ColumnKind, ContextLeaf, ContextSource, ImageWriter, IncarnationLeaf, Leaf,
-    Operation, RowLeaf, SealLeaf, Shape, ShapeLeaf, Snapshot, TrailerLeaf, ViolationKind,
-    ViolationLeaf, push_record,
+    AddCheckpoint, Checkpoint, Column, ColumnKind, ContextLeaf, ContextSource, Details, EventLeaf,
+    ImageWriter, IncarnationLeaf, Leaf, Operation, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf,
+    Snapshot, TlogProof, TrailerLeaf, ViolationKind, ViolationLeaf, WitnessKey, push_record,
 };
+
+use crate::crypto::{column_text, stored};
+use crate::proof::Grown;
 
 pub const ORIGIN: &str = "db.example.org/audit";
 pub const SEED: [u8; 32] = [3; 32];
@@ -19,6 +22,53 @@ pub fn checkpoint() -> Checkpoint {
         size: 1_234_567,
         root: [0xA5; 32],
     }
+}
+
+/// When the checkpoint of the corpus was cosigned.
+pub const COSIGNED_AT: u64 = 1_700_000_000;
+
+/// The witness of the corpus.
+pub fn witness() -> WitnessKey {
+    WitnessKey::new("witness.example.org", [4; 32].into()).unwrap()
+}
+
+/// The checkpoint of the corpus, signed and cosigned.
+pub fn cosigned() -> String {
+    let note = checkpoint().sign(&SEED).unwrap();
+    note + &witness().cosign(&checkpoint(), COSIGNED_AT).unwrap()
+}
+
+/// A proof for a leaf, a request to a witness, and how to change right ones.
+fn proofs() -> Vec<Vec<u8>> {
+    let (index, old) = (258, 17);
+    let proof = TlogProof {
+        extra: Some(crate::proof::leaf(index)),
+        index,
+        proof: Grown::with(|grown| grown.inclusion(index)),
+        checkpoint: cosigned(),
+    };
+    let request = AddCheckpoint {
+        old_size: old,
+        proof: Grown::with(|grown| grown.consistency(old)),
+        checkpoint: cosigned(),
+    };
+    let mut numbers = index.to_le_bytes().to_vec();
+    numbers.extend_from_slice(&old.to_le_bytes());
+    vec![
+        proof.to_text().into_bytes(),
+        request.to_text().into_bytes(),
+        numbers,
+    ]
+}
+
+/// A value of each column type, as bytes and as text.
+fn column_values() -> Vec<Vec<u8>> {
+    let mut values = Vec::new();
+    for column in [ColumnType::EncryptedText, ColumnType::SecretText] {
+        let value = stored(column, b"a value");
+        values.extend([column_text(column, &value), value]);
+    }
+    values
 }
 
 /// The envelope of the corpus.
@@ -71,6 +121,20 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             checkpoint().sign(&SEED).unwrap().into_bytes(),
             ward_log::vkey(ORIGIN, &SEED).unwrap().into_bytes(),
         ],
+        "column_value" => column_values(),
+        "cosignature" => vec![
+            cosigned().into_bytes(),
+            witness().vkey().into_bytes(),
+            witness().to_text().as_bytes().to_vec(),
+        ],
+        "proof" => proofs(),
+        "export" => {
+            let mut records = vec![0; 2];
+            for leaf in leaves() {
+                push_record(&mut records, &leaf, None).unwrap();
+            }
+            vec![crate::export::written(&leaves(), &image()), records]
+        }
         other => panic!("no target is called {other}"),
     }
 }
@@ -164,6 +228,15 @@ fn leaves() -> Vec<Vec<u8>> {
             previous_root: [0; 32],
             reason: "created",
             at: 1_700_000_000_000_000,
+        }),
+        Leaf::Event(EventLeaf {
+            xid: 700,
+            position: 4,
+            context_back: 4,
+            occurred_at: 1_700_000_000_000_000,
+            severity: Severity::High,
+            event_type: "login_failed",
+            details: Details::new("{}").unwrap(),
         }),
         Leaf::Violation(ViolationLeaf {
             xid: 700,
