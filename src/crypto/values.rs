@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::keys::{KeyError, Usage, with_registry};
 use crate::pg::keys::acl;
-use crate::pg::values::{self, Bytea, Jsonb, JsonbValue, Text, TextValue, Varlena};
+use crate::pg::values::{self, Bytea, ByteaArg, Jsonb, JsonbValue, Text, TextValue, Varlena};
 use pgrx::prelude::*;
 use std::borrow::Cow;
 use ward_crypto::{Envelope, OVERHEAD, ValueType};
@@ -25,12 +25,12 @@ pub(super) fn encrypt_text(
 /// Encrypts bytes.
 #[pg_extern(name = "encrypt", volatile, parallel_safe)]
 pub(super) fn encrypt_bytea(
-    value: Option<&[u8]>,
+    value: Option<ByteaArg<'_>>,
     key: default!(Option<Text<'_>>, "NULL"),
     aad: default!(Option<Text<'_>>, "NULL"),
 ) -> Result<Option<Bytea>> {
     let Some(value) = value else { return Ok(None) };
-    Ok(Some(seal(ValueType::Bytea, value, key, aad)?))
+    Ok(Some(seal(ValueType::Bytea, value.bytes(), key, aad)?))
 }
 
 /// Encrypts a jsonb document, as PostgreSQL prints it.
@@ -48,32 +48,32 @@ pub(super) fn encrypt_jsonb(
 // Never IMMUTABLE: the planner would run it and EXPLAIN would print the result.
 #[pg_extern(stable, parallel_safe)]
 pub(super) fn decrypt(
-    value: Option<&[u8]>,
+    value: Option<ByteaArg<'_>>,
     aad: default!(Option<Text<'_>>, "NULL"),
 ) -> Result<Option<TextValue>> {
     let Some(value) = value else { return Ok(None) };
-    let opened = open(ValueType::Text, value, aad)?;
+    let opened = open(ValueType::Text, value.bytes(), aad)?;
     Ok(Some(TextValue::from_utf8(opened)?))
 }
 
 /// Decrypts what was bytea.
 #[pg_extern(stable, parallel_safe)]
 pub(super) fn decrypt_bytea(
-    value: Option<&[u8]>,
+    value: Option<ByteaArg<'_>>,
     aad: default!(Option<Text<'_>>, "NULL"),
 ) -> Result<Option<Bytea>> {
     let Some(value) = value else { return Ok(None) };
-    Ok(Some(Bytea(open(ValueType::Bytea, value, aad)?)))
+    Ok(Some(Bytea(open(ValueType::Bytea, value.bytes(), aad)?)))
 }
 
 /// Decrypts what was jsonb.
 #[pg_extern(stable, parallel_safe)]
 pub(super) fn decrypt_jsonb(
-    value: Option<&[u8]>,
+    value: Option<ByteaArg<'_>>,
     aad: default!(Option<Text<'_>>, "NULL"),
 ) -> Result<Option<JsonbValue>> {
     let Some(value) = value else { return Ok(None) };
-    let opened = open(ValueType::Jsonb, value, aad)?;
+    let opened = open(ValueType::Jsonb, value.bytes(), aad)?;
     Ok(Some(JsonbValue::from_utf8(opened)?))
 }
 
@@ -81,12 +81,12 @@ pub(super) fn decrypt_jsonb(
 /// already comes back as it is.
 #[pg_extern(volatile, parallel_safe)]
 pub(super) fn reencrypt(
-    value: Option<&[u8]>,
+    value: Option<ByteaArg<'_>>,
     aad: default!(Option<Text<'_>>, "NULL"),
 ) -> Result<Option<Bytea>> {
     let Some(value) = value else { return Ok(None) };
     let aad = aad.map(|aad| aad.utf8()).transpose()?;
-    Ok(Some(Bytea(renew(value, aad.as_deref())?)))
+    Ok(Some(Bytea(renew(value.bytes(), aad.as_deref())?)))
 }
 
 fn seal(
@@ -120,7 +120,7 @@ pub fn seal_to(
     with_registry(|registry| {
         let key = match key {
             None => registry.default_key()?,
-            Some(name) => registry.by_name(&String::from_utf8_lossy(name))?,
+            Some(name) => registry.by_name_bytes(name)?,
         };
         key.require(user, Usage::Encrypt)?;
         key.seal_to(value_type, plaintext, aad, out)

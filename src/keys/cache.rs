@@ -54,7 +54,9 @@ pub fn with_registry<T>(
                 registry: Registry::load()?,
             });
         }
-        let cached = cache.as_mut().ok_or(KeyError::NotInstalled)?;
+        let Some(cached) = cache else {
+            return Err(KeyError::NotInstalled);
+        };
         let roles = invalidation::roles_stamp();
         if cached.roles != roles {
             cached.registry.forget_roles();

@@ -5,17 +5,17 @@ use super::key::Key;
 use super::master;
 use super::model::{Purpose, Usage, parse_name};
 use crate::pg::keys::rows::{self, Rows};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use ward_crypto::{KeyId, type_modifier};
 
-/// All keys of a database.
+/// All keys of a database. There are few, so ordered maps find one sooner than hashing does.
 #[derive(Default)]
 pub struct Registry {
     keys: Vec<Key>,
-    by_name: HashMap<String, usize>,
-    by_id: HashMap<[u8; 8], (usize, usize)>,
+    by_name: BTreeMap<Vec<u8>, usize>,
+    by_id: BTreeMap<[u8; 8], (usize, usize)>,
     /// By what column types name a key; `None` where two keys share it.
-    by_modifier: HashMap<i32, Option<usize>>,
+    by_modifier: BTreeMap<i32, Option<usize>>,
     default: Option<usize>,
 }
 
@@ -53,13 +53,13 @@ impl Registry {
     }
 
     fn index(mut keys: Vec<Key>) -> Self {
-        let mut by_name = HashMap::new();
-        let mut by_id = HashMap::new();
-        let mut by_modifier = HashMap::new();
+        let mut by_name = BTreeMap::new();
+        let mut by_id = BTreeMap::new();
+        let mut by_modifier = BTreeMap::new();
         let mut default = None;
         for (place, key) in keys.iter_mut().enumerate() {
             key.versions.sort_by_key(|version| version.version);
-            by_name.insert(key.name.clone(), place);
+            by_name.insert(key.name.clone().into_bytes(), place);
             by_modifier
                 .entry(type_modifier(&key.name))
                 .and_modify(|place| *place = None)
@@ -92,27 +92,34 @@ impl Registry {
 
     /// The key of this name, authentic.
     pub fn by_name(&mut self, name: &str) -> Result<&mut Key, KeyError> {
+        self.by_name_bytes(name.as_bytes())
+    }
+
+    /// The same for a name that was not checked to be UTF-8.
+    pub fn by_name_bytes(&mut self, name: &[u8]) -> Result<&mut Key, KeyError> {
         self.by_name
             .get(name)
             .and_then(|place| self.keys.get_mut(*place))
-            .ok_or_else(|| unknown(name))?
+            .ok_or_else(|| unknown(&String::from_utf8_lossy(name)))?
             .sound()
     }
 
     /// Whether a key has this name.
     pub fn has_name(&self, name: &str) -> bool {
-        self.by_name.contains_key(name)
+        self.by_name.contains_key(name.as_bytes())
     }
 
     /// The key that a column's type modifier stands for, authentic.
     pub fn by_modifier(&mut self, modifier: i32) -> Result<&mut Key, KeyError> {
-        match self.by_modifier.get(&modifier) {
+        let key = match self.by_modifier.get(&modifier) {
             Some(Some(place)) => self.keys.get_mut(*place),
             Some(None) => return Err(KeyError::AmbiguousModifier(modifier)),
             None => None,
+        };
+        match key {
+            Some(key) => key.sound(),
+            None => Err(KeyError::UnknownModifier(modifier)),
         }
-        .ok_or(KeyError::UnknownModifier(modifier))?
-        .sound()
     }
 
     /// Whether a key has a name that column types name in the same way as `name`.
@@ -144,10 +151,10 @@ impl Registry {
 
     /// The default key, authentic.
     pub fn default_key(&mut self) -> Result<&mut Key, KeyError> {
-        self.default
-            .and_then(|place| self.keys.get_mut(place))
-            .ok_or(KeyError::NoDefault)?
-            .sound()
+        match self.default.and_then(|place| self.keys.get_mut(place)) {
+            Some(key) => key.sound(),
+            None => Err(KeyError::NoDefault),
+        }
     }
 
     /// The only key of a purpose that pg_ward itself uses, authentic.
@@ -161,9 +168,11 @@ impl Registry {
 
     /// The key, authentic, and the place in it of the version that an envelope names.
     pub fn by_id(&mut self, id: KeyId) -> Result<(&mut Key, usize), KeyError> {
-        let (place, version) = *self.by_id.get(&id.0).ok_or(KeyError::UnknownId(id))?;
-        let key = self.keys.get_mut(place).ok_or(KeyError::UnknownId(id))?;
-        Ok((key.sound()?, version))
+        let found = self.by_id.get(&id.0);
+        match found.and_then(|(place, version)| Some((self.keys.get_mut(*place)?, *version))) {
+            Some((key, version)) => Ok((key.sound()?, version)),
+            None => Err(KeyError::UnknownId(id)),
+        }
     }
 
     /// Refuses when a key needs a master key that is not configured: what is made now would be under

@@ -28,6 +28,7 @@ pub mod srf;
 pub mod text_array;
 pub mod trigger;
 pub mod types;
+pub mod unguarded;
 pub mod values;
 pub mod who;
 pub mod worker;

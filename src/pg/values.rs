@@ -2,10 +2,10 @@
 
 use crate::error;
 use crate::keys::KeyError;
+use crate::pg::{heap, unguarded};
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::prelude::*;
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::ffi::CStr;
 
 /// The longest value of a field.
@@ -29,8 +29,8 @@ impl<'a> Text<'a> {
     /// # Safety
     /// The datum is a text that lives as long as the call.
     pub(super) unsafe fn from_datum(datum: pg_sys::Datum, is_null: bool) -> Option<Self> {
-        // SAFETY: as promised; a varlena is bytes, whatever its type.
-        unsafe { <&[u8]>::from_datum(datum, is_null) }.map(Self)
+        // SAFETY: as promised.
+        (!is_null).then(|| Self(unsafe { content(datum) }))
     }
 }
 
@@ -39,8 +39,57 @@ pgrx::impl_sql_translatable!(Text<'_>, "text");
 // SAFETY: the SQL type is text, so the datum is a varlena; the slice lives as long as the call.
 unsafe impl<'fcx> ArgAbi<'fcx> for Text<'fcx> {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-        // SAFETY: as above; a varlena is bytes, whatever its type.
-        Self(unsafe { arg.unbox_arg_using_from_datum() }.unwrap_or_else(|| null_argument()))
+        // SAFETY: as above.
+        Self(unsafe { argument(arg) })
+    }
+}
+
+/// An argument of type bytea.
+pub struct ByteaArg<'a>(&'a [u8]);
+
+impl<'a> ByteaArg<'a> {
+    /// Its bytes.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.0
+    }
+}
+
+pgrx::impl_sql_translatable!(ByteaArg<'_>, "bytea");
+
+// SAFETY: the SQL type is bytea, so the datum is a varlena; the slice lives as long as the call.
+unsafe impl<'fcx> ArgAbi<'fcx> for ByteaArg<'fcx> {
+    unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+        // SAFETY: as above.
+        Self(unsafe { argument(arg) })
+    }
+}
+
+/// # Safety
+/// The SQL type of the argument is a varlena.
+unsafe fn argument<'fcx>(arg: Arg<'_, 'fcx>) -> &'fcx [u8] {
+    // SAFETY: every datum is some datum; this one is a varlena, which lives as long as the call.
+    unsafe {
+        match arg.unbox_arg_using_from_datum::<RawDatum>() {
+            Some(RawDatum(datum)) => content(datum),
+            None => null_argument(),
+        }
+    }
+}
+
+/// The content of a varlena. Only what is compressed or stored out of line is copied.
+///
+/// # Safety
+/// The datum is a varlena that lives as long as the call.
+unsafe fn content<'a>(datum: pg_sys::Datum) -> &'a [u8] {
+    // SAFETY: as promised; the copy is in the memory context of the call.
+    unsafe {
+        let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
+        let whole = if heap::is_plain(stored) {
+            stored
+        } else {
+            pg_sys::pg_detoast_datum_packed(stored)
+        };
+        pgrx::varlena::varlena_to_byte_slice(whole)
     }
 }
 
@@ -122,19 +171,13 @@ impl Varlena {
         if len > MAX_LEN {
             return Err(KeyError::TooLong);
         }
+        let start = unguarded::zeroed(len + HEADER_LEN).ok_or(KeyError::OutOfMemory)?;
         // SAFETY: the allocation has room for header and content, is zeroed, and is in the context of
         // the call, which outlives this value; the header is written as for every varlena.
-        unsafe {
-            let start = pg_sys::palloc0(len + HEADER_LEN);
-            pgrx::varlena::set_varsize_4b(start.cast(), (len + HEADER_LEN) as i32);
-            Ok(Self {
-                start: start.cast(),
-                len,
-            })
-        }
+        unsafe { pgrx::varlena::set_varsize_4b(start.cast(), (len + HEADER_LEN) as i32) };
+        Ok(Self { start, len })
     }
 
-    /// A result with these bytes.
     /// A copy of these bytes.
     pub fn copy_of(bytes: &[u8]) -> Result<Self, KeyError> {
         let mut value = Self::new(bytes.len())?;
@@ -241,20 +284,6 @@ unsafe impl BoxRet for JsonbValue {
 const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;
 const SQL_ASCII: i32 = pg_sys::pg_enc::PG_SQL_ASCII as i32;
 
-thread_local! {
-    static ENCODING: Cell<Option<i32>> = const { Cell::new(None) };
-}
-
-/// The encoding of the database, which never changes while a process is connected.
-fn encoding() -> i32 {
-    ENCODING.get().unwrap_or_else(|| {
-        // SAFETY: reads the state of this process.
-        let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
-        ENCODING.set(Some(encoding));
-        encoding
-    })
-}
-
 fn invalid() -> KeyError {
     // SAFETY: returns a constant NUL-terminated string.
     let name = unsafe { CStr::from_ptr(pg_sys::GetDatabaseEncodingName()) };
@@ -263,7 +292,7 @@ fn invalid() -> KeyError {
 
 /// Text of the database in UTF-8.
 pub fn to_utf8(text: &[u8]) -> Result<Cow<'_, [u8]>, KeyError> {
-    match encoding() {
+    match unguarded::database_encoding() {
         // SQL_ASCII declares no encoding: bytes are bytes.
         UTF8 | SQL_ASCII => Ok(Cow::Borrowed(text)),
         other => convert(text, other, UTF8).map(Cow::Owned),
@@ -284,7 +313,7 @@ pub fn from_utf8(text: &[u8]) -> Result<Option<Vec<u8>>, KeyError> {
     if text.contains(&0) {
         return Err(invalid());
     }
-    match encoding() {
+    match unguarded::database_encoding() {
         UTF8 => std::str::from_utf8(text)
             .map(|_| None)
             .map_err(|_| invalid()),
@@ -304,6 +333,15 @@ pub fn in_database_encoding(text: &str) -> Result<Vec<u8>, KeyError> {
 /// process when there is none, and with it every session of the server.
 pub fn buffer(len: usize) -> Result<Vec<u8>, KeyError> {
     let mut buffer = Vec::new();
+    match buffer.try_reserve_exact(len) {
+        Ok(()) => Ok(buffer),
+        Err(_) => Err(KeyError::OutOfMemory),
+    }
+}
+
+/// The same for text.
+pub fn text_buffer(len: usize) -> Result<String, KeyError> {
+    let mut buffer = String::new();
     match buffer.try_reserve_exact(len) {
         Ok(()) => Ok(buffer),
         Err(_) => Err(KeyError::OutOfMemory),

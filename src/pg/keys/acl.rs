@@ -1,13 +1,13 @@
 //! Roles, as key grants see them.
 
 use crate::error;
+use crate::pg::unguarded;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 
 /// The role whose grants count now: of the session, or the owner of a SECURITY DEFINER function.
 pub fn current_user() -> pg_sys::Oid {
-    // SAFETY: reads the state of this process.
-    unsafe { pg_sys::GetUserId() }
+    unguarded::user_id()
 }
 
 /// Whether `user` is `role` or a member of it and has its privileges.

@@ -15,9 +15,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static GENERATION: PgAtomic<AtomicU64> =
     unsafe { PgAtomic::new(c"pg_ward key registry generation") };
 
+// Of this process, which has one thread. They are read for each value, where a thread's own variables
+// would cost a call.
+static OWN: AtomicU64 = AtomicU64::new(0);
+static ROLES: AtomicU64 = AtomicU64::new(0);
+
 thread_local! {
-    static OWN: Cell<u64> = const { Cell::new(0) };
-    static ROLES: Cell<u64> = const { Cell::new(0) };
     static CHANGED: Cell<bool> = const { Cell::new(false) };
     static REGISTRY: Cell<pg_sys::Oid> = const { Cell::new(pg_sys::InvalidOid) };
 }
@@ -34,14 +37,14 @@ pub struct Stamp {
 pub fn stamp() -> Stamp {
     Stamp {
         shared: GENERATION.get().load(Ordering::Acquire),
-        own: OWN.get(),
+        own: OWN.load(Ordering::Relaxed),
         configuration: super::process::configuration_read_at(),
     }
 }
 
 /// Changes whenever a role or a membership may have changed.
 pub fn roles_stamp() -> u64 {
-    ROLES.get()
+    ROLES.load(Ordering::Relaxed)
 }
 
 /// Remembers the relation whose invalidations concern the registry.
@@ -58,7 +61,7 @@ pub fn changing(registry: pg_sys::Oid) {
 }
 
 fn forget() {
-    OWN.set(OWN.get().wrapping_add(1));
+    OWN.fetch_add(1, Ordering::Relaxed);
 }
 
 /// Requests the shared memory and registers the callbacks, in the postmaster, for all its children.
@@ -154,5 +157,5 @@ unsafe extern "C-unwind" fn at_relation(_arg: pg_sys::Datum, relation: pg_sys::O
 
 #[pg_guard]
 unsafe extern "C-unwind" fn at_roles(_arg: pg_sys::Datum, _cache: i32, _hash: u32) {
-    ROLES.set(ROLES.get().wrapping_add(1));
+    ROLES.fetch_add(1, Ordering::Relaxed);
 }

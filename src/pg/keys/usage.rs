@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use pgrx::{PGRXSharedMemory, PgAtomic, pg_shmem_init};
 use std::cell::{Cell, RefCell};
 use std::ptr;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering};
 
 /// Key versions that a server can count since its start.
 pub const PLACES: usize = 4096;
@@ -71,27 +71,29 @@ unsafe impl PGRXSharedMemory for Table {}
 // SAFETY: no other structure in shared memory has this name.
 static TABLE: PgAtomic<Table> = unsafe { PgAtomic::new(c"pg_ward key usage") };
 
+/// Of this process, which has one thread: it loads and stores, it need not add atomically.
 struct Local {
-    key_id: Cell<[u8; 8]>,
-    encryptions: Cell<u32>,
-    decryptions: Cell<u32>,
+    key_id: AtomicU64,
+    encryptions: AtomicU32,
+    decryptions: AtomicU32,
 }
 
 impl Local {
     const fn new() -> Self {
         Self {
-            key_id: Cell::new([0; 8]),
-            encryptions: Cell::new(0),
-            decryptions: Cell::new(0),
+            key_id: AtomicU64::new(0),
+            encryptions: AtomicU32::new(0),
+            decryptions: AtomicU32::new(0),
         }
     }
 
     fn pass_on(&self) {
-        let (encryptions, decryptions) = (self.encryptions.take(), self.decryptions.take());
+        let take = |count: &AtomicU32| count.swap(0, Ordering::Relaxed);
+        let (encryptions, decryptions) = (take(&self.encryptions), take(&self.decryptions));
         if encryptions | decryptions == 0 {
             return;
         }
-        let Some(place) = claim(tag(self.key_id.get())) else {
+        let Some(place) = claim(tag(self.key_id.load(Ordering::Relaxed).to_be_bytes())) else {
             let uses = u64::from(encryptions) + u64::from(decryptions);
             TABLE.get().lost.fetch_add(uses, Ordering::Relaxed);
             return;
@@ -107,9 +109,11 @@ impl Local {
     }
 }
 
+static COUNTED: [Local; LOCAL] = [const { Local::new() }; LOCAL];
+/// Whether anything was counted since the last transaction ended.
+static ANY: AtomicBool = AtomicBool::new(false);
+
 thread_local! {
-    static COUNTED: [Local; LOCAL] = const { [const { Local::new() }; LOCAL] };
-    static ANY: Cell<bool> = const { Cell::new(false) };
     /// When this session asks again for the counts to be written to the table.
     static WRITE_AT: Cell<i64> = const { Cell::new(0) };
     /// What this transaction has written to the table.
@@ -125,24 +129,23 @@ struct Written {
 
 /// Counts one use of a key version.
 pub fn count(key_id: [u8; 8], kind: Kind) {
-    COUNTED.with(|counted| {
-        let [.., low] = key_id;
-        let local = &counted[usize::from(low) % LOCAL];
-        if local.key_id.get() != key_id {
-            local.pass_on();
-            local.key_id.set(key_id);
-        }
-        let counter = match kind {
-            Kind::Encryption => &local.encryptions,
-            Kind::Decryption => &local.decryptions,
-        };
-        let count = counter.get() + 1;
-        counter.set(count);
-        if count >= PASS_ON {
-            local.pass_on();
-        }
-    });
-    ANY.set(true);
+    let [.., low] = key_id;
+    let local = &COUNTED[usize::from(low) % LOCAL];
+    let key_id = u64::from_be_bytes(key_id);
+    if local.key_id.load(Ordering::Relaxed) != key_id {
+        local.pass_on();
+        local.key_id.store(key_id, Ordering::Relaxed);
+    }
+    let counter = match kind {
+        Kind::Encryption => &local.encryptions,
+        Kind::Decryption => &local.decryptions,
+    };
+    let count = counter.load(Ordering::Relaxed) + 1;
+    counter.store(count, Ordering::Relaxed);
+    if count >= PASS_ON {
+        local.pass_on();
+    }
+    ANY.store(true, Ordering::Relaxed);
 }
 
 /// What the whole server has counted of a key version of this database and not yet written to the
@@ -267,7 +270,7 @@ fn subtract(counter: &AtomicU64, written: u64) {
 }
 
 fn ended() {
-    if !ANY.replace(false) {
+    if !ANY.swap(false, Ordering::Relaxed) {
         return;
     }
     pass_on();
@@ -283,7 +286,7 @@ fn ended() {
 }
 
 fn pass_on() {
-    COUNTED.with(|counted| counted.iter().for_each(Local::pass_on));
+    COUNTED.iter().for_each(Local::pass_on);
 }
 
 fn now() -> i64 {

@@ -1,0 +1,46 @@
+//! Functions of PostgreSQL that never raise. pgrx guards every call against errors, which costs as much
+//! as a short value's encryption; what cannot raise needs no guard.
+
+use pgrx::pg_sys;
+use std::ffi::{c_int, c_void};
+
+mod postgres {
+    use super::{c_int, c_void, pg_sys};
+
+    unsafe extern "C-unwind" {
+        /// Declared in miscadmin.h: reads a variable.
+        pub fn GetUserId() -> pg_sys::Oid;
+        /// Declared in mb/pg_wchar.h: reads a variable.
+        pub fn GetDatabaseEncoding() -> c_int;
+        /// Declared in utils/palloc.h: raises for a size above `MaxAllocSize`, and for want of memory
+        /// unless it is told not to.
+        pub fn palloc_extended(size: usize, flags: c_int) -> *mut c_void;
+    }
+}
+
+/// The longest allocation that PostgreSQL's allocator serves: `MaxAllocSize`.
+const LONGEST: usize = 0x3fff_ffff;
+
+/// The role whose rights count now.
+pub fn user_id() -> pg_sys::Oid {
+    // SAFETY: reads the state of this process.
+    unsafe { postgres::GetUserId() }
+}
+
+/// The encoding of the database.
+pub fn database_encoding() -> i32 {
+    // SAFETY: reads the state of this process, which is set up before the first call.
+    unsafe { postgres::GetDatabaseEncoding() }
+}
+
+/// Zeroed memory in the current context; `None` when there is not as much.
+pub fn zeroed(len: usize) -> Option<*mut u8> {
+    if len > LONGEST {
+        return None;
+    }
+    let flags = pg_sys::MCXT_ALLOC_NO_OOM | pg_sys::MCXT_ALLOC_ZERO;
+    // SAFETY: the size is one that is served, and for want of memory the answer is NULL: nothing is
+    // raised.
+    let start = unsafe { postgres::palloc_extended(len, flags as c_int) };
+    (!start.is_null()).then_some(start.cast())
+}
