@@ -146,8 +146,8 @@ pub fn field(bytes: &[u8]) {
         assert!((1..=MAX_PATH_STEPS).contains(&path.steps().len()));
         assert_ne!(path.binding(None), path.binding(Some(b"")));
     }
-    if let Ok(Some(envelope)) = field_envelope(bytes) {
-        assert_eq!(field_text(&envelope).as_bytes(), bytes);
+    if let Ok(Some(envelope)) = field_envelope(bytes, Vec::new()) {
+        assert_eq!(field_text(&envelope, String::new()).as_bytes(), bytes);
     }
     let bits = bytes.first().map_or(0, |first| u16::from(*first) * 2);
     let index = blind_index(&key(), bytes, bits, &[bytes]);

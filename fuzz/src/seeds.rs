@@ -106,7 +106,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "field" => vec![
             b"items.*.card".to_vec(),
             br"a\.b.\*.\\".to_vec(),
-            field_text(&sealed()).into_bytes(),
+            field_text(&sealed(), String::new()).into_bytes(),
         ],
         "log_leaf" => leaves(),
         "log_record" => {

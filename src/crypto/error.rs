@@ -41,6 +41,11 @@ pub enum CryptoRefusal {
     /// The document has another form than the path says.
     #[error("the document does not have the form that a field's path says")]
     Mismatch,
+    /// What jsonb can hold as a string is less than what a column can.
+    #[error(
+        "the value of field {0} of the list is too long to encrypt: in a document it has at most 192 MB"
+    )]
+    FieldTooLong(usize),
     /// There is a plain value where an encrypted one is expected.
     #[error("field {0} of the list is not encrypted")]
     NotEncrypted(usize),
@@ -78,6 +83,7 @@ impl From<CryptoRefusal> for ErrorReport {
             Key(error) => return error.into(),
             PasswordLength => return report(ERRCODE_INVALID_PARAMETER_VALUE, message),
             NullPath(_) => return report(ERRCODE_NULL_VALUE_NOT_ALLOWED, message),
+            FieldTooLong(_) => return report(ERRCODE_PROGRAM_LIMIT_EXCEEDED, message),
             IndexBits(_) => (
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "128 bits have no false hits in practice; fewer hide more and hit more.",

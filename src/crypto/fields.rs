@@ -9,7 +9,7 @@ use crate::pg::jsonb::{Replacement, Value, WalkError, rewrite};
 use crate::pg::text_array::TextArray;
 use crate::pg::values::{self, Jsonb, JsonbValue, Text};
 use pgrx::prelude::*;
-use ward_crypto::{OVERHEAD, ValueType, field_envelope, field_text};
+use ward_crypto::{OVERHEAD, ValueType, field_envelope, field_text, field_text_len, is_field_text};
 use zeroize::Zeroizing;
 
 /// The longest string that jsonb holds.
@@ -34,6 +34,10 @@ pub(super) fn encrypt_fields(
             };
         }
         let plaintext = Zeroizing::new(value.utf8()?);
+        let text_len = field_text_len(plaintext.len().saturating_add(OVERHEAD));
+        if text_len > MAX_STRING {
+            return Err(CryptoRefusal::FieldTooLong(place));
+        }
         let mut envelope = values::zeroed(plaintext.len().saturating_add(OVERHEAD))?;
         seal_to(
             ValueType::Jsonb,
@@ -42,11 +46,8 @@ pub(super) fn encrypt_fields(
             Some(bound),
             &mut envelope,
         )?;
-        let text = field_text(&envelope);
-        if text.len() > MAX_STRING {
-            return Err(KeyError::TooLong.into());
-        }
-        Ok(Replacement::Text(text))
+        let room = values::text_buffer(text_len)?;
+        Ok(Replacement::Text(field_text(&envelope, room)))
     })?;
     Ok(Some(encrypted))
 }
@@ -70,8 +71,12 @@ pub(super) fn decrypt_fields(
 
 /// The envelope in a value that looks like an encrypted field.
 fn ciphertext(place: usize, value: &Value) -> std::result::Result<Option<Vec<u8>>, CryptoRefusal> {
-    field_envelope(value.string().unwrap_or_default())
-        .map_err(|reason| CryptoRefusal::LookAlike { place, reason })
+    let text = value.string().unwrap_or_default();
+    if !is_field_text(text) {
+        return Ok(None);
+    }
+    let room = values::buffer(text.len())?;
+    field_envelope(text, room).map_err(|reason| CryptoRefusal::LookAlike { place, reason })
 }
 
 /// Replaces each named field. `replace` gets the number of the field in the list, what it is bound to,
@@ -91,7 +96,7 @@ fn transform(
     let bound: Vec<Vec<u8>> = paths
         .iter()
         .map(|path| path.binding(aad.as_deref()))
-        .collect();
+        .collect::<std::result::Result<_, _>>()?;
     rewrite(doc, &tree, |number, value| {
         let bound = bound.get(number).ok_or(CryptoRefusal::Mismatch)?;
         replace(number + 1, bound, value)

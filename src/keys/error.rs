@@ -288,6 +288,7 @@ impl KeyError {
                 | CryptoError::NeedsPassword
                 | CryptoError::NeedsKey => ERRCODE_DATATYPE_MISMATCH,
                 CryptoError::WrongPassword => ERRCODE_INVALID_PASSWORD,
+                CryptoError::OutOfMemory => ERRCODE_OUT_OF_MEMORY,
                 CryptoError::Iterations => ERRCODE_INVALID_PARAMETER_VALUE,
                 CryptoError::AuthenticationFailed => ERRCODE_DATA_CORRUPTED,
                 CryptoError::TooLong => ERRCODE_PROGRAM_LIMIT_EXCEEDED,

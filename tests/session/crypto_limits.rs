@@ -33,9 +33,10 @@ fn a_value_for_which_there_is_no_memory_ends_the_statement_and_not_the_server() 
     run(
         &mut other,
         "SELECT ward.generate_encryption_key('main');
-         CREATE TABLE long (plain text, value bytea, mail ward.secret_text('main'), doc jsonb);
+         CREATE TABLE long (plain text, value bytea, mail ward.secret_text('main'), doc jsonb, sealed jsonb);
          ALTER TABLE long ALTER plain SET STORAGE external;
-         INSERT INTO long SELECT t, ward.encrypt(t), t, jsonb_build_object('a', t) FROM repeat('x', 34000000) t",
+         INSERT INTO long SELECT t, ward.encrypt(t), t, jsonb_build_object('a', t),
+             ward.encrypt_fields(jsonb_build_object('a', t), '{a}') FROM repeat('x', 34000000) t",
     );
     text(&mut client, "SELECT ward.decrypt(ward.encrypt('x'))");
     // The longer the statement gets, the less is left for the next copy.
@@ -57,6 +58,10 @@ fn a_value_for_which_there_is_no_memory_ends_the_statement_and_not_the_server() 
             "SELECT length(ward.encrypt(doc))::bigint FROM long",
             "SELECT length(ward.decrypt(value))::bigint FROM long",
             "SELECT length(plain::ward.secret_text('main')::text)::bigint FROM long",
+            "SELECT length(ward.encrypt_fields(doc, '{a}')::text)::bigint FROM long",
+            "SELECT length(ward.decrypt_fields(sealed, '{a}')::text)::bigint FROM long",
+            "SELECT length(ward.encrypt('x', aad => plain))::bigint FROM long",
+            "SELECT length(ward.encrypt_fields('{\"a\": 1}', '{a}', aad => plain)::text)::bigint FROM long",
             "SELECT length(mail::text::ward.secret_text::ward.secret_text('main')::text)::bigint FROM long",
         ] {
             if let Err(error) = client.query(statement, &[]) {
@@ -72,6 +77,23 @@ fn a_value_for_which_there_is_no_memory_ends_the_statement_and_not_the_server() 
     }
     assert!(refusals > 0);
     assert_eq!(text(&mut other, "SELECT 'alive'").as_deref(), Some("alive"));
+}
+
+#[test]
+fn a_field_too_long_for_a_document_is_refused() {
+    let cluster = Cluster::with_extension();
+    let mut client = cluster.superuser();
+    run(&mut client, "SELECT ward.generate_encryption_key('main')");
+    // A string of jsonb has 256 MB; encrypted and in base64 it would be longer.
+    let error = refused(
+        &mut client,
+        "SELECT length(ward.encrypt_fields(jsonb_build_object('a', repeat('x', 202000000)), '{a}')::text)",
+    );
+    assert_eq!(error.code().code(), "54000");
+    assert_eq!(
+        text(&mut client, "SELECT 'alive'").as_deref(),
+        Some("alive")
+    );
 }
 
 #[test]

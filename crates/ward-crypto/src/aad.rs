@@ -1,6 +1,7 @@
 //! The additional data that an envelope authenticates.
 
 use crate::envelope::HEADER_LEN;
+use crate::error::CryptoError;
 use crate::password_envelope::PASSWORD_HEADER_LEN;
 
 /// Short, so that with the header and no additional data of the caller's it is two blocks of GHASH.
@@ -15,36 +16,49 @@ const SMALL_LEN: usize = 128;
 /// Calls `f` with `label || header || presence || u64 length || aad`.
 ///
 /// The presence flag tells no additional data from empty additional data; the length makes the
-/// encoding injective. Only an `aad` longer than [`SMALL_LEN`] costs an allocation.
+/// encoding injective. Only an `aad` longer than [`SMALL_LEN`] costs an allocation, which is refused
+/// when there is no memory.
 pub(crate) fn with_aad<R>(
     header: &[u8; HEADER_LEN],
     aad: Option<&[u8]>,
     f: impl FnOnce(&[u8]) -> R,
-) -> R {
+) -> Result<R, CryptoError> {
     let fixed = fixed_part(header, aad);
     match aad {
-        None | Some([]) => f(&fixed),
+        None | Some([]) => Ok(f(&fixed)),
         Some(aad) if aad.len() <= SMALL_LEN => {
             let mut buffer = [0u8; FIXED_LEN + SMALL_LEN];
             buffer[..FIXED_LEN].copy_from_slice(&fixed);
             buffer[FIXED_LEN..FIXED_LEN + aad.len()].copy_from_slice(aad);
-            f(&buffer[..FIXED_LEN + aad.len()])
+            Ok(f(&buffer[..FIXED_LEN + aad.len()]))
         }
-        Some(aad) => f(&[&fixed, aad].concat()),
+        Some(aad) => Ok(f(&joined(&[&fixed, aad])?)),
     }
 }
 
 /// The same for the header of suite 3.
-pub(crate) fn password_aad(header: &[u8; PASSWORD_HEADER_LEN], aad: Option<&[u8]>) -> Vec<u8> {
+pub(crate) fn password_aad(
+    header: &[u8; PASSWORD_HEADER_LEN],
+    aad: Option<&[u8]>,
+) -> Result<Vec<u8>, CryptoError> {
     let bytes = aad.unwrap_or_default();
-    [
+    joined(&[
         LABEL,
         header.as_slice(),
         &[u8::from(aad.is_some())],
         &(bytes.len() as u64).to_be_bytes(),
         bytes,
-    ]
-    .concat()
+    ])
+}
+
+/// The parts, one after the other. Additional data may be as long as PostgreSQL's memory allows.
+pub(crate) fn joined(parts: &[&[u8]]) -> Result<Vec<u8>, CryptoError> {
+    let mut whole = Vec::new();
+    whole
+        .try_reserve_exact(parts.iter().map(|part| part.len()).sum())
+        .map_err(|_| CryptoError::OutOfMemory)?;
+    parts.iter().for_each(|part| whole.extend_from_slice(part));
+    Ok(whole)
 }
 
 fn fixed_part(header: &[u8; HEADER_LEN], aad: Option<&[u8]>) -> [u8; FIXED_LEN] {
@@ -63,7 +77,7 @@ mod tests {
     use super::*;
 
     fn assembled(aad: Option<&[u8]>) -> Vec<u8> {
-        with_aad(b"HHHHHHHHHHHH", aad, <[u8]>::to_vec)
+        with_aad(b"HHHHHHHHHHHH", aad, <[u8]>::to_vec).unwrap()
     }
 
     fn expected(header: &[u8], aad: &[u8]) -> Vec<u8> {
@@ -77,7 +91,10 @@ mod tests {
             let aad: Vec<u8> = (0..len).map(|i| (i % 251) as u8).collect();
             assert_eq!(assembled(Some(&aad)), expected(b"HHHHHHHHHHHH", &aad));
             let header = [b'H'; PASSWORD_HEADER_LEN];
-            assert_eq!(password_aad(&header, Some(&aad)), expected(&header, &aad));
+            assert_eq!(
+                password_aad(&header, Some(&aad)),
+                Ok(expected(&header, &aad))
+            );
         }
     }
 

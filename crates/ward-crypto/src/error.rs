@@ -60,6 +60,9 @@ pub enum CryptoError {
     /// The value exceeds what AES-256-GCM may encrypt at once.
     #[error("the value is too long to encrypt")]
     TooLong,
+    /// There is no memory for a copy of the additional data.
+    #[error("out of memory for the additional data of an encrypted value")]
+    OutOfMemory,
     /// The buffer given for the result has the wrong length.
     #[error("the result needs a buffer of {needed} bytes, {given} were given")]
     BufferSize {

@@ -4,6 +4,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::aad::joined;
+use crate::error::CryptoError;
+
 const LABEL: &[u8] = b"ward/field/v1";
 
 /// What an encrypted field's text begins with. The rest is the envelope in base64.
@@ -70,7 +73,7 @@ impl FieldPath {
     ///
     /// `label || u32 steps || (kind || u64 length || name)* || presence || aad`. The position in an
     /// array is not part of it: elements come and go.
-    pub fn binding(&self, aad: Option<&[u8]>) -> Vec<u8> {
+    pub fn binding(&self, aad: Option<&[u8]>) -> Result<Vec<u8>, CryptoError> {
         let mut bound = LABEL.to_vec();
         bound.extend((self.0.len() as u32).to_be_bytes());
         for step in &self.0 {
@@ -83,8 +86,7 @@ impl FieldPath {
             bound.extend(name.as_bytes());
         }
         bound.push(u8::from(aad.is_some()));
-        bound.extend(aad.unwrap_or_default());
-        bound
+        joined(&[&bound, aad.unwrap_or_default()])
     }
 }
 
@@ -111,11 +113,23 @@ fn step(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Result<Step, Pa
     }
 }
 
-/// The text that stands in a document for an envelope.
-pub fn field_text(envelope: &[u8]) -> String {
-    let mut text = MARK.to_owned();
-    STANDARD.encode_string(envelope, &mut text);
-    text
+/// The length of the text that stands in a document for an envelope of `len` bytes.
+pub const fn field_text_len(len: usize) -> usize {
+    MARK.len() + len.div_ceil(3) * 4
+}
+
+/// The text that stands in a document for an envelope. It is put into `room`, which allocates nothing
+/// if it has the capacity of [`field_text_len`].
+pub fn field_text(envelope: &[u8], mut room: String) -> String {
+    room.clear();
+    room.push_str(MARK);
+    STANDARD.encode_string(envelope, &mut room);
+    room
+}
+
+/// Whether a text is that of an encrypted field, or a wrong one.
+pub fn is_field_text(text: &[u8]) -> bool {
+    text.starts_with(MARK.as_bytes())
 }
 
 /// The text of an encrypted field holds no base64.
@@ -124,13 +138,15 @@ pub fn field_text(envelope: &[u8]) -> String {
 pub struct FieldTextError;
 
 /// The envelope that `text` stands for; `None` when it does not look like an encrypted field at all.
-/// What looks like one and is none is an error, never a plain value.
-pub fn field_envelope(text: &[u8]) -> Result<Option<Vec<u8>>, FieldTextError> {
+/// What looks like one and is none is an error, never a plain value. It is put into `room`, which
+/// allocates nothing if it has the capacity of `text`.
+pub fn field_envelope(text: &[u8], mut room: Vec<u8>) -> Result<Option<Vec<u8>>, FieldTextError> {
+    room.clear();
     match text.strip_prefix(MARK.as_bytes()) {
         None => Ok(None),
-        Some(encoded) => STANDARD
-            .decode(encoded)
-            .map(Some)
-            .map_err(|_| FieldTextError),
+        Some(encoded) => match STANDARD.decode_vec(encoded, &mut room) {
+            Ok(()) => Ok(Some(room)),
+            Err(_) => Err(FieldTextError),
+        },
     }
 }

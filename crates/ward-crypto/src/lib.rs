@@ -41,6 +41,7 @@ pub use envelope::{Envelope, OVERHEAD, Suite, ValueType};
 pub use error::{CryptoError, EnvelopeField};
 pub use field::{
     FieldPath, FieldTextError, MAX_PATH_STEPS, PathError, Step, field_envelope, field_text,
+    field_text_len, is_field_text,
 };
 pub use master::{MAX_MASTER_KEYS, MasterKey, MasterKeyError, parse_master_keys};
 pub use nonce::MAX_VALUES_PER_PREFIX;

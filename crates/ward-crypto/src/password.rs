@@ -85,7 +85,7 @@ impl PasswordKey {
             .cipher(envelope.first_half)
             .open(
                 envelope.second_half,
-                &password_aad(envelope.header, aad),
+                &password_aad(envelope.header, aad)?,
                 envelope.ciphertext,
                 envelope.tag,
                 out,
@@ -159,7 +159,7 @@ impl PasswordEncryptor {
         head.copy_from_slice(&header);
         first.copy_from_slice(self.nonces.prefix());
         second.copy_from_slice(&second_half);
-        let aad = password_aad(&header, aad);
+        let aad = password_aad(&header, aad)?;
         let cipher = self.key.ciphers.cipher(self.nonces.prefix());
         let sealed = cipher.seal(&second_half, &aad, plaintext, ciphertext);
         tag.copy_from_slice(&sealed.map_err(|_| CryptoError::TooLong)?);

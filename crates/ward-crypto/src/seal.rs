@@ -99,7 +99,7 @@ impl Encryptor {
         nonce[HALF_NONCE_LEN..].copy_from_slice(&second_half);
         let sealed = with_aad(&header, aad, |aad| {
             self.cipher.seal(&second_half, aad, plaintext, ciphertext)
-        });
+        })?;
         tag.copy_from_slice(&sealed.map_err(|_| CryptoError::TooLong)?);
         Ok(())
     }
@@ -171,7 +171,7 @@ impl Decryptor {
                 envelope.tag,
                 out,
             )
-        })
+        })?
         .map_err(|_| CryptoError::AuthenticationFailed)
     }
 }
