@@ -38,6 +38,14 @@ pub fn shown(modifier: i32) -> String {
     }
 }
 
+/// The modifier as it stands in a type, where the registry must not be read.
+pub fn without_name(modifier: i32) -> String {
+    match modifier {
+        NO_MODIFIER => String::new(),
+        modifier => numbered(modifier),
+    }
+}
+
 /// The modifier in numbers, with parentheses.
 pub fn numbered(modifier: i32) -> String {
     format!("('{NUMBER}{modifier}')")

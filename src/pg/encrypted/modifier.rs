@@ -20,7 +20,15 @@ fn read(call: &Call, column: ColumnType) -> Result<pg_sys::Datum, Error> {
 
 fn print(call: &Call) -> Result<pg_sys::Datum, Error> {
     let number = call.int4(0);
-    let shown = encoding::from_utf8(&modifier::shown(number))
+    // SAFETY: reads the state of this process. While a change is decoded only the catalogs of its time
+    // can be read; the registry's table would raise.
+    let decoding = unsafe { pg_sys::HistoricSnapshotActive() };
+    let shown = if decoding {
+        modifier::without_name(number)
+    } else {
+        modifier::shown(number)
+    };
+    let shown = encoding::from_utf8(&shown)
         .or_else(|| encoding::from_utf8(&modifier::numbered(number)))
         .ok_or(Error::BadModifier(EncryptedText))?;
     let shown = shown.to_bytes();
