@@ -45,6 +45,15 @@ CREATE FUNCTION ward.renew_search_key() RETURNS integer
             RAISE WARNING 'values stored so far are not found until their column is retagged: %', columns
                 USING HINT = 'Call ward.retag_column for each. Create views and defaults that hold literals of the type anew.';
         END IF;
+        RAISE WARNING 'blind indexes that were stored so far match nothing that is computed from now on'
+            USING DETAIL = coalesce((SELECT 'pg_ward cannot tell which columns hold them. It is used by: '
+                                            || string_agg(DISTINCT pg_describe_object(classid, objid, objsubid), ', ')
+                                     FROM pg_depend
+                                     WHERE refclassid = 'pg_proc'::regclass AND deptype = 'n'
+                                       AND refobjid IN (SELECT oid FROM pg_proc WHERE pronamespace = 'ward'::regnamespace
+                                                                                  AND proname = 'blind_index')),
+                                    'pg_ward cannot tell which columns hold them.'),
+                  HINT = 'Compute each such column anew from its decrypted value, with ward.blind_index.';
         RETURN version;
     END
     $$;

@@ -4,7 +4,7 @@
 
 use super::error::Error;
 use super::search;
-use crate::keys::{KeyError, Purpose, Registry, Usage, with_registry};
+use crate::keys::{KeyError, Purpose, Registry, Usage, make_search_key, with_registry};
 use crate::pg::keys::acl;
 use crate::pg::values::{self, MAX_LEN, Varlena};
 use pgrx::pg_sys::Oid;
@@ -178,7 +178,7 @@ fn with_search_key(f: impl FnMut(&mut Registry) -> Result<(), Error>) -> Result<
     };
     match run() {
         Err(Error::Key(KeyError::NoInternal(Purpose::Search))) => {
-            search::make()?;
+            make_search_key()?;
             run()
         }
         done => done,

@@ -1,11 +1,7 @@
 //! The search key of the database, expanded. It makes the search tags, and the key for literals.
 
-use crate::error::Result;
-use crate::keys::{
-    Key, KeyError, Purpose, Registry, dirty_stack, ensure_internal_key, random_bytes,
-};
+use crate::keys::{KeyError, Purpose, Registry, active_internal_key, dirty_stack, random_bytes};
 use crate::pg::keys::process;
-use crate::pg::owner;
 use std::cell::RefCell;
 use ward_crypto::{
     ColumnType, CryptoError, Decryptor, Encryptor, Envelope, KeyId, SEARCH_TAG_LEN, SearchTagger,
@@ -22,7 +18,7 @@ struct Expanded {
 }
 
 impl Expanded {
-    fn new(search: &SecretKey) -> std::result::Result<Self, KeyError> {
+    fn new(search: &SecretKey) -> Result<Self, KeyError> {
         dirty_stack();
         let literals = literal_key(search);
         Ok(Self {
@@ -38,16 +34,11 @@ thread_local! {
     static ACTIVE: RefCell<Option<Expanded>> = const { RefCell::new(None) };
 }
 
-/// Makes the search key, on first need. Fails where nothing can be written.
-pub fn make() -> Result<()> {
-    owner::run(|| ensure_internal_key(Purpose::Search)).map(|_| ())
-}
-
 /// The search tag of `text` under the active search key, and that key's id.
 pub fn tag(
     registry: &mut Registry,
     text: &[u8],
-) -> std::result::Result<([u8; SEARCH_TAG_LEN], KeyId), KeyError> {
+) -> Result<([u8; SEARCH_TAG_LEN], KeyId), KeyError> {
     with_active(registry, |active| {
         Ok((active.tagger.tag(text), active.tagger.search_key_id()))
     })
@@ -59,7 +50,7 @@ pub fn seal_literal(
     column: ColumnType,
     text: &[u8],
     out: &mut [u8],
-) -> std::result::Result<(), KeyError> {
+) -> Result<(), KeyError> {
     let mut seal = || {
         with_active(registry, |active| {
             Ok(active
@@ -83,7 +74,7 @@ pub fn open_literal(
     column: ColumnType,
     envelope: &Envelope<'_>,
     out: &mut [u8],
-) -> std::result::Result<(), KeyError> {
+) -> Result<(), KeyError> {
     let opened = with_active(registry, |active| {
         let ours = active.literals_back.key_id() == envelope.key_id();
         Ok(ours.then(|| {
@@ -112,27 +103,19 @@ pub fn open_literal(
 /// The registry is asked each time, so that what was derived from a former key is dropped at once.
 fn with_active<T>(
     registry: &mut Registry,
-    f: impl FnOnce(&mut Expanded) -> std::result::Result<T, KeyError>,
-) -> std::result::Result<T, KeyError> {
-    let key = registry.of_purpose(Purpose::Search)?;
-    let (place, id) = active(key)?;
+    f: impl FnOnce(&mut Expanded) -> Result<T, KeyError>,
+) -> Result<T, KeyError> {
+    let search = active_internal_key(registry, Purpose::Search)?;
     ACTIVE.with_borrow_mut(|expanded| {
         let current = expanded.as_ref().is_some_and(|expanded| {
-            expanded.tagger.search_key_id() == id && expanded.process == process::id()
+            expanded.tagger.search_key_id() == search.id && expanded.process == process::id()
         });
         if !current {
             *expanded = None;
-            *expanded = Some(Expanded::new(&*key.secret(place)?)?);
+            *expanded = Some(Expanded::new(&search.material)?);
         }
         f(expanded
             .as_mut()
             .ok_or(KeyError::NoInternal(Purpose::Search))?)
     })
-}
-
-fn active(key: &Key) -> std::result::Result<(usize, KeyId), KeyError> {
-    let place = key.active()?;
-    let version = key.versions.get(place);
-    let id = version.map(|version| version.key_id);
-    Ok((place, id.ok_or(KeyError::NoInternal(Purpose::Search))?))
 }

@@ -88,7 +88,7 @@ pub fn renew_internal_key(purpose: Purpose) -> Result<i32> {
 }
 
 /// The active version of the only key of a purpose.
-pub(super) fn active(
+pub fn active(
     registry: &mut Registry,
     purpose: Purpose,
 ) -> std::result::Result<InternalKey, KeyError> {

@@ -33,13 +33,16 @@ mod users;
 pub use authentic::Row;
 pub use cache::{drop_stale, with_registry};
 pub use error::KeyError;
-pub use internal::{all_versions, ensure_internal_key, internal_key, renew_internal_key};
+pub use internal::{
+    active as active_internal_key, all_versions, ensure_internal_key, internal_key,
+    renew_internal_key,
+};
 pub use key::Key;
 pub use master::status as master_status;
 pub use model::{Purpose, Usage, parse_name};
 pub use random::bytes as random_bytes;
 pub use registry::Registry;
-pub use search::search_key;
+pub use search::{make_search_key, search_key};
 pub use stack::dirty as dirty_stack;
 pub use usage::flush_by_worker;
 

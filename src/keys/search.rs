@@ -20,9 +20,14 @@ pub fn search_key() -> Result<InternalKey> {
         active(registry, Purpose::Search)
     });
     match found {
-        Err(KeyError::NoInternal(_)) => owner::run(|| ensure_internal_key(Purpose::Search)),
+        Err(KeyError::NoInternal(_)) => make_search_key(),
         found => Ok(found?),
     }
+}
+
+/// Makes the search key if there is none. Fails where nothing can be written.
+pub fn make_search_key() -> Result<InternalKey> {
+    owner::run(|| ensure_internal_key(Purpose::Search))
 }
 
 fn may_search(registry: &mut Registry, user: Oid) -> std::result::Result<(), KeyError> {

@@ -189,7 +189,11 @@ EXECUTE found;
 CREATE UNIQUE INDEX ON customer (mail);
 ALTER TABLE customer ALTER mail TYPE ward.encrypted_text('k');
 CREATE TEMP TABLE scratch (mail ward.encrypted_text('k'));
+CREATE VIEW blind AS SELECT ward.blind_index('a', 'b');
+\set VERBOSITY default
 SELECT ward.renew_search_key();
+\set VERBOSITY terse
+DROP VIEW blind;
 EXECUTE found;
 SELECT count(*) FROM owned WHERE mail::text = 'o7';
 INSERT INTO owned VALUES (1001, 'o7');
