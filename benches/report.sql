@@ -20,6 +20,7 @@ SELECT what,
        max(value) FILTER (WHERE variant = 'ward') AS ward,
        max(most) FILTER (WHERE variant = 'ward') AS ward_most,
        max(value) FILTER (WHERE variant = 'pgcrypto') AS other,
+       max(value) FILTER (WHERE variant = 'crate') AS crate,
        max(value) FILTER (WHERE variant = 'chain') AS chain,
        max(value) FILTER (WHERE variant = 'transition') AS transition,
        max(value) FILTER (WHERE variant = 'pgaudit') AS pgaudit,
@@ -50,6 +51,10 @@ CREATE TEMPORARY VIEW line (place, measured, unit, base, alternative, pg_ward, r
         ('blind_index', 20000, 20000, 'pgcrypto hmac', NULL),
         ('encrypt_with_password, 20,000 at once', 20000, 500, 'pgp_sym_encrypt, default s2k', NULL)
     ) AS v (what, rows, other_rows, form, times) USING (what)
+    UNION ALL
+    SELECT 1.1, what || '; the aes-gcm crate in a loop', 'µs a value', NULL, crate / 2000 * 1e6, (ward - base) / 2000 * 1e6,
+           (ward - base) / crate, '<= 1.5 times the crate', ward - base <= 1.5 * crate
+    FROM figure WHERE crate IS NOT NULL
     UNION ALL
     SELECT 1.1, 'encrypted_text, INSERT of 100,000 rows with a unique index; beside text', 'µs a row', base * 10, NULL,
            ward * 10, ward / base, '<= 2.5 times text', ward / base <= 2.5
