@@ -209,6 +209,11 @@ CREATE FUNCTION ward.require_convertible(tab regclass, col name, to_text boolean
 COMMENT ON FUNCTION ward.require_convertible(regclass, name, boolean, boolean, boolean) IS
     'Raises unless the caller may convert a column and nothing stands in the way.';
 
+CREATE FUNCTION ward.conversion_usage(searchable boolean) RETURNS text[]
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT CASE WHEN searchable THEN '{encrypt,search}'::text[] ELSE '{encrypt}' END $$;
+COMMENT ON FUNCTION ward.conversion_usage(boolean) IS 'The usages of its key that whoever writes an encrypted column needs.';
+
 -- The type of a converted column. Raises unless the caller may use the key for it.
 CREATE FUNCTION ward.conversion_type(key text, searchable boolean) RETURNS text
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
@@ -217,7 +222,7 @@ CREATE FUNCTION ward.conversion_type(key text, searchable boolean) RETURNS text
         IF searchable IS NULL THEN
             RAISE EXCEPTION 'searchable must not be NULL' USING ERRCODE = 'null_value_not_allowed';
         END IF;
-        PERFORM ward.require_key_usage(key, CASE WHEN searchable THEN '{encrypt,search}'::text[] ELSE '{encrypt}' END);
+        PERFORM ward.require_key_usage(key, ward.conversion_usage(searchable));
         RETURN format('ward.%I(%L)', CASE WHEN searchable THEN 'encrypted_text' ELSE 'secret_text' END, key);
     END
     $$;
@@ -235,6 +240,31 @@ CREATE FUNCTION ward.warn_of_old_plaintext(tab regclass, col name) RETURNS void
     $$;
 COMMENT ON FUNCTION ward.warn_of_old_plaintext(regclass, name) IS 'Says where plaintext remains after a column was encrypted.';
 
+-- Roles that may log in; whoever writes as another role by SET ROLE or SECURITY DEFINER is not seen.
+CREATE FUNCTION ward.warn_of_writers(tab regclass, col name, key text, usage text[], online boolean) RETURNS void
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+    DECLARE
+        lacking name[];
+        shown text;
+    BEGIN
+        SELECT array_agg(r.rolname ORDER BY r.rolname), string_agg(quote_ident(r.rolname), ', ' ORDER BY r.rolname) FILTER (WHERE r.place <= 10)
+            INTO lacking, shown
+        FROM (SELECT rolname, row_number() OVER (ORDER BY rolname) AS place FROM pg_roles r
+              WHERE r.rolcanlogin AND ward.lacks_key_usage(r.oid, key, usage)
+                AND (has_column_privilege(r.oid, tab, col, 'INSERT, UPDATE') OR online AND has_any_column_privilege(r.oid, tab, 'UPDATE'))) AS r;
+        IF lacking IS NOT NULL THEN
+            RAISE WARNING 'roles that may write table % lack usage % of encryption key "%": %', tab, array_to_string(usage, ' or '), key,
+                    shown || CASE WHEN cardinality(lacking) > 10 THEN format(' and %s more', cardinality(lacking) - 10) ELSE '' END
+                USING DETAIL = format('Their writes of column %I fail from now on', col)
+                               || CASE WHEN online THEN ', and until the conversion is finished also their updates of rows that are not converted yet.' ELSE '.' END,
+                      HINT = format('SELECT ward.grant_key(%L, %L, %L)', key, lacking[1], usage);
+        END IF;
+    END
+    $$;
+COMMENT ON FUNCTION ward.warn_of_writers(regclass, name, text, text[], boolean) IS
+    'Names the roles that may write a table and will fail because they lack usages of the key of a column.';
+
 CREATE FUNCTION ward.protect_column(tab regclass, col name, key text, searchable boolean DEFAULT true) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $$
@@ -244,6 +274,7 @@ CREATE FUNCTION ward.protect_column(tab regclass, col name, key text, searchable
         PERFORM ward.require_convertible(tab, col, false, searchable, false);
         EXECUTE format('LOCK TABLE %s IN ACCESS EXCLUSIVE MODE', tab);
         PERFORM ward.require_convertible(tab, col, false, searchable, false);
+        PERFORM ward.warn_of_writers(tab, col, key, ward.conversion_usage(searchable), false);
         EXECUTE format('ALTER TABLE %1$s ALTER COLUMN %2$I TYPE %3$s USING %2$I::text::%3$s', tab, col, new_type);
         PERFORM ward.warn_of_old_plaintext(tab, col);
     END

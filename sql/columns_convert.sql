@@ -57,6 +57,9 @@ CREATE FUNCTION ward.begin_conversion(tab regclass, col name, new_type text) RET
                       HINT = 'Name the columns in such statements first, or use ward.protect_column, which keeps the order.';
         END IF;
         EXECUTE format('ALTER TABLE %s ADD COLUMN %I %s', tab, target, new_type);
+        PERFORM ward.warn_of_writers(tab, col, ward.key_of_modifier(a.atttypmod),
+                                     CASE WHEN to_text THEN '{decrypt}' ELSE ward.conversion_usage(searchable) END, true)
+        FROM pg_attribute a WHERE a.attrelid = tab AND a.attname = CASE WHEN to_text THEN col ELSE target END;
         EXECUTE format('CREATE TRIGGER %I BEFORE INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION ward.keep_in_step(%L, %L)',
                        '~' || target, tab, col, target);
         EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', tab, '~' || target);

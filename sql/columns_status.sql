@@ -7,6 +7,7 @@ COMMENT ON FUNCTION ward.key_version(ward.encrypted_text) IS 'Key and version of
 COMMENT ON FUNCTION ward.key_version(ward.secret_text) IS 'Key and version of an encrypted value, as name/version.';
 COMMENT ON FUNCTION ward.key_of_modifier(integer) IS 'The key that a modifier of an encrypted type stands for.';
 COMMENT ON FUNCTION ward.require_key_usage(text, text[]) IS 'Raises unless the caller has usages of a key.';
+COMMENT ON FUNCTION ward.lacks_key_usage(oid, text, text[]) IS 'Whether a role lacks usages of a key.';
 COMMENT ON FUNCTION ward.require_type_key_usage(integer, text[]) IS 'Raises unless the caller has usages of the key of a type modifier.';
 
 CREATE FUNCTION ward.require_reencryptable(tab regclass, col name, aad_expression text) RETURNS void
@@ -91,6 +92,42 @@ CREATE PROCEDURE ward.reencrypt_column(tab regclass, col name, batch integer DEF
 COMMENT ON PROCEDURE ward.reencrypt_column(regclass, name, integer, text) IS
     'Moves the values of a column to the active version of their key while others use the table. aad_expression gives the aad of a bytea value from its row.';
 
+-- Columns that hold encrypted values, and what to count of each. What a policy would hide from the caller
+-- is not looked at: counts would be wrong, and the policy of another's table would run with the caller's rights.
+CREATE FUNCTION ward.encrypted_storage()
+    RETURNS TABLE (tab regclass, table_schema name, table_name name, number int2, column_name name, type text, modifier integer,
+                   source text, value text, readable boolean, reltuples bigint, null_frac real, share numeric)
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$
+        WITH RECURSIVE kind (oid, element, modifier, many) AS (
+            SELECT t.oid, t.oid::regtype, NULL::integer, false
+            FROM unnest('{ward.encrypted_text,ward.secret_text,bytea}'::regtype[]) AS t (oid)
+            UNION ALL
+            SELECT t.oid, k.element, coalesce(k.modifier, nullif(t.typtypmod, -1)), k.many OR t.typtype <> 'd'
+            FROM kind k JOIN pg_type t ON t.typtype = 'd' AND t.typbasetype = k.oid
+                                       OR t.typcategory = 'A' AND t.typelem = k.oid AND k.element <> 'bytea'::regtype
+        )
+        SELECT c.oid::regclass, n.nspname, c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+               CASE WHEN k.element <> 'bytea'::regtype THEN coalesce(k.modifier, a.atttypmod) END,
+               CASE WHEN k.many THEN format(', LATERAL unnest(%I) AS e (v)', a.attname) ELSE '' END,
+               CASE WHEN k.element = 'bytea'::regtype THEN format('substring(%I FROM 1 FOR 52)', a.attname)
+                    WHEN k.many THEN format('v::%s', k.element) ELSE format('%I::%s', a.attname, k.element) END,
+               has_column_privilege(c.oid, a.attnum, 'SELECT') AND NOT row_security_active(c.oid) AND NOT s."foreign",
+               s.reltuples::bigint, st.null_frac, least(100, 100.0 * 100 / greatest(s.relpages, 1))
+        FROM kind k
+        JOIN pg_attribute a ON a.atttypid = k.oid AND a.attnum > 0 AND NOT a.attisdropped
+        JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        LEFT JOIN pg_stats st ON st.schemaname = n.nspname AND st.tablename = c.relname AND st.attname = a.attname
+                              AND st.inherited = (c.relkind = 'p')
+        CROSS JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS reltuples, sum(l.relpages) AS relpages, bool_or(l.relkind = 'f') AS "foreign"
+                            FROM pg_class l
+                            WHERE l.oid = c.oid OR l.oid IN (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf)) AS s
+        WHERE c.relpersistence <> 't' AND n.nspname NOT IN ('ward', 'pg_catalog', 'information_schema')
+          AND NOT EXISTS (SELECT FROM ward.column_conversion_trigger t WHERE t.relation = c.oid AND t.target = a.attname)
+    $$;
+COMMENT ON FUNCTION ward.encrypted_storage() IS 'Part of ward.encryption_status: columns of the encrypted types and of type bytea.';
+
 CREATE FUNCTION ward.encryption_status(exact boolean)
     RETURNS TABLE (table_schema name, table_name name, column_name name, type text, key text,
                    rows bigint, encrypted bigint, percentage numeric, versions text[])
@@ -98,39 +135,41 @@ CREATE FUNCTION ward.encryption_status(exact boolean)
     AS $$
     DECLARE
         one record;
-        share numeric;
+        mixed text := 'SELECT count(*), count(%1$I), count(version), array_agg(DISTINCT version) FILTER (WHERE version IS NOT NULL)
+                       FROM (SELECT %1$I, ward.key_version(%2$s) AS version FROM %3$s) AS s';
+        sampled text;
+        present bigint;
     BEGIN
-        FOR one IN
-            SELECT c.oid::regclass AS tab, c.oid, n.nspname, c.relname, a.attname, format_type(a.atttypid, a.atttypmod) AS type,
-                   ward.key_of_modifier(a.atttypmod) AS key, has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable,
-                   s.reltuples::bigint AS reltuples, s.relpages, st.null_frac
-            FROM pg_attribute a
-            JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'm') AND NOT c.relispartition
-            JOIN pg_namespace n ON n.oid = c.relnamespace
-            LEFT JOIN pg_stats st ON st.schemaname = n.nspname AND st.tablename = c.relname AND st.attname = a.attname
-                                  AND st.inherited = (c.relkind = 'p')
-            CROSS JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS reltuples, sum(l.relpages) AS relpages FROM pg_class l
-                                WHERE l.oid = c.oid OR l.oid IN (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf)) AS s
-            WHERE a.atttypid IN ('ward.encrypted_text'::regtype, 'ward.secret_text'::regtype) AND a.attnum > 0 AND NOT a.attisdropped
-              AND NOT EXISTS (SELECT FROM ward.column_conversion_trigger t WHERE t.relation = c.oid AND t.target = a.attname)
-            ORDER BY n.nspname, c.relname, a.attnum
-        LOOP
-            table_schema := one.nspname; table_name := one.relname; column_name := one.attname;
-            type := one.type; key := one.key; versions := NULL; encrypted := NULL;
-            IF exact AND one.readable THEN
-                EXECUTE format('SELECT count(*), count(%1$I), array_agg(DISTINCT ward.key_version(%1$I)) FILTER (WHERE %1$I IS NOT NULL) FROM %2$s',
-                               one.attname, one.tab) INTO rows, encrypted, versions;
-            ELSE
-                rows := one.reltuples;
-                encrypted := round(one.reltuples * (1 - one.null_frac));
-                IF one.readable THEN
-                    share := least(100, 100.0 * 100 / greatest(one.relpages, 1));
-                    EXECUTE format('SELECT array_agg(DISTINCT ward.key_version(%1$I)) FROM %2$s TABLESAMPLE SYSTEM (%3$s) WHERE %1$I IS NOT NULL',
-                                   one.attname, one.tab, share) INTO versions;
+        FOR one IN SELECT s.* FROM ward.encrypted_storage() AS s ORDER BY s.table_schema, s.table_name, s.number LOOP
+            table_schema := one.table_schema; table_name := one.table_name; column_name := one.column_name; type := one.type;
+            key := NULL; rows := one.reltuples; encrypted := round(one.reltuples * (1 - one.null_frac)); percentage := 100; versions := NULL;
+            sampled := format('%s TABLESAMPLE SYSTEM (%s)', one.tab, one.share);
+            IF one.modifier IS NOT NULL THEN
+                key := ward.key_of_modifier(one.modifier);
+                -- Nothing else can be stored in a column of these types.
+                IF one.readable AND exact THEN
+                    EXECUTE format('SELECT count(*), count(%I) FROM %s', one.column_name, one.tab) INTO rows, encrypted;
                 END IF;
+                IF one.readable THEN
+                    EXECUTE format('SELECT array_agg(DISTINCT ward.key_version(%1$s)) FILTER (WHERE %1$s IS NOT NULL) FROM %2$s%3$s',
+                                   one.value, CASE WHEN exact THEN one.tab::text ELSE sampled END, one.source) INTO versions;
+                END IF;
+            ELSIF one.readable THEN
+                EXECUTE format(mixed, one.column_name, one.value, sampled) INTO rows, present, encrypted, versions;
+                -- Other bytes are not to be listed. What only looks like a value is under no known key.
+                CONTINUE WHEN NOT coalesce(EXISTS (SELECT FROM unnest(versions) AS v WHERE v NOT LIKE 'unknown key %'), false);
+                IF exact THEN
+                    EXECUTE format(mixed, one.column_name, one.value, one.tab) INTO rows, present, encrypted, versions;
+                END IF;
+                percentage := round(100.0 * encrypted / nullif(present, 0), 1);
+                key := (SELECT string_agg(DISTINCT regexp_replace(v, '/[0-9]+$', ''), ', ') FROM unnest(versions) AS v);
+                IF NOT exact THEN
+                    encrypted := round(one.reltuples::numeric * encrypted / rows);
+                    rows := one.reltuples;
+                END IF;
+            ELSE
+                CONTINUE;
             END IF;
-            -- Nothing else can be stored in a column of these types.
-            percentage := 100;
             RETURN NEXT;
         END LOOP;
         FOR one IN SELECT v.* FROM ward.column_conversions v ORDER BY v.table_schema, v.table_name, v.column_name LOOP
@@ -142,7 +181,7 @@ CREATE FUNCTION ward.encryption_status(exact boolean)
     END
     $$;
 COMMENT ON FUNCTION ward.encryption_status(boolean) IS
-    'Encrypted columns: rows, encrypted values and key versions in use, counted (exact) or estimated from statistics and a sample.';
+    'Encrypted columns, and columns of type bytea in which a sample finds values of ward.encrypt: rows, encrypted values and key versions in use, counted (exact) or estimated from statistics and a sample.';
 
 CREATE VIEW ward.encryption_status AS SELECT * FROM ward.encryption_status(false);
 COMMENT ON VIEW ward.encryption_status IS 'Encrypted columns, estimated. ward.encryption_status(true) counts.';

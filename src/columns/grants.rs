@@ -24,6 +24,20 @@ fn require_type_key_usage(modifier: i32, usage: Vec<Option<String>>) -> Result<(
     })?)
 }
 
+/// Whether a role lacks one of these usages of a key, for a caller who has them: who else has is
+/// nobody else's business.
+#[pg_extern(stable, parallel_safe)]
+fn lacks_key_usage(role: pg_sys::Oid, key: &str, usage: Vec<Option<String>>) -> Result<bool> {
+    let usages = usages(&usage)?;
+    Ok(with_registry(|registry| {
+        let key = registry.by_name(key)?;
+        require(key, &usages)?;
+        Ok(usages
+            .iter()
+            .any(|usage| matches!(key.require(role, *usage), Err(KeyError::NoGrant { .. }))))
+    })?)
+}
+
 /// The name of the key that a type modifier stands for; NULL when it is not in the registry.
 #[pg_extern(stable, parallel_safe)]
 fn key_of_modifier(modifier: i32) -> Result<Option<String>> {

@@ -40,6 +40,7 @@ pgrx::extension_sql_file!(
         describe::key_version_of_secret,
         grants::require_key_usage,
         grants::require_type_key_usage,
+        grants::lacks_key_usage,
         grants::key_of_modifier
     ]
 );

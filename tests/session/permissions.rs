@@ -30,6 +30,7 @@ const PUBLIC_FUNCTIONS: &[&str] = &[
     "conversion_tables",
     "conversion_type",
     "conversion_under_way",
+    "conversion_usage",
     "convert_column",
     "convert_next",
     "convert_places",
@@ -48,6 +49,7 @@ const PUBLIC_FUNCTIONS: &[&str] = &[
     "encrypt_column",
     "encrypt_fields",
     "encrypt_with_password",
+    "encrypted_storage",
     "encrypted_text",
     "encrypted_text_cmp",
     "encrypted_text_eq",
@@ -79,6 +81,7 @@ const PUBLIC_FUNCTIONS: &[&str] = &[
     "keep_in_step",
     "key_of_modifier",
     "key_version",
+    "lacks_key_usage",
     "protect_column",
     "reencrypt",
     "reencrypt_column",
@@ -97,6 +100,7 @@ const PUBLIC_FUNCTIONS: &[&str] = &[
     "set_security_context",
     "set_tenant_context",
     "warn_of_old_plaintext",
+    "warn_of_writers",
 ];
 
 const MEMBERS: &str = "

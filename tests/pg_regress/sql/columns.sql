@@ -70,6 +70,41 @@ CALL ward.decrypt_column('person', 'email');
 \d person
 SELECT count(*) FROM person p JOIN before b USING (id, email) WHERE b.nick IS NOT DISTINCT FROM p.nick;
 
+-- Columns of type bytea are listed when values of ward.encrypt are found in them; domains and arrays as well.
+CREATE DOMAIN sealed AS ward.encrypted_text('k');
+CREATE TABLE mixed (id int, value bytea, other bytea, looks bytea, nothing bytea, one sealed, many ward.secret_text('k2')[]);
+INSERT INTO mixed SELECT g, CASE WHEN g % 4 = 0 THEN ward.encrypt('v' || g, 'k') WHEN g % 4 < 3 THEN '\x00' END, '\xe7',
+    decode('e7010100' || repeat('00', 48), 'hex'), NULL, 'one', CASE WHEN g > 10 THEN ARRAY['a', NULL, 'b'] END FROM generate_series(1, 100) g;
+ANALYZE mixed;
+SELECT column_name, type, key, rows, encrypted, percentage, versions FROM ward.encryption_status(true) WHERE table_name = 'mixed';
+SELECT column_name, type, key, rows, encrypted, percentage, versions FROM ward.encryption_status WHERE table_name = 'mixed';
+-- What a policy would hide is not counted, and the policy is not run.
+ALTER TABLE mixed ENABLE ROW LEVEL SECURITY;
+GRANT SELECT ON mixed TO ward_col_other;
+SET ROLE ward_col_other;
+SELECT column_name, rows, encrypted, versions FROM ward.encryption_status(true) WHERE table_name = 'mixed';
+RESET ROLE;
+DROP TABLE mixed;
+DROP DOMAIN sealed;
+
+-- Who may write the table and lacks the key is named.
+DROP ROLE IF EXISTS ward_col_writer, "ward col ""updater";
+CREATE ROLE ward_col_writer LOGIN;
+CREATE ROLE "ward col ""updater" LOGIN;
+CREATE TABLE written (a text, b text, c text);
+INSERT INTO written VALUES ('a', 'b', 'c');
+GRANT INSERT ON written TO ward_col_writer;
+GRANT UPDATE (c) ON written TO "ward col ""updater";
+SELECT ward.grant_key('k2', 'ward_col_writer', '{encrypt,search}');
+SELECT ward.protect_column('written', 'a', 'k');
+SELECT ward.protect_column('written', 'b', 'k2');
+ALTER TABLE written ADD d text;
+CALL ward.encrypt_column('written', 'd', 'k2');
+CALL ward.decrypt_column('written', 'd');
+DROP TABLE written;
+SELECT ward.revoke_key('k2', 'ward_col_writer');
+DROP ROLE ward_col_writer, "ward col ""updater";
+
 -- The type modifier of a filled column: all is encrypted anew, or nothing.
 SELECT ward.protect_column('before', 'email', 'k');
 ALTER TABLE before ALTER email TYPE ward.encrypted_text('k2');
