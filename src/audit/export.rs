@@ -1,7 +1,7 @@
 //! The export: the sealed log as lines of text, read as of one moment and with little memory however large it is.
 
 use super::proof::natural;
-use super::store::{self, SEGMENT_BITS};
+use super::store;
 use super::verify::Stored;
 use super::{checkpoint, entries};
 use crate::error::{self, Result};
@@ -40,6 +40,8 @@ struct Export {
     /// What is left of a segment that is not in order: numbers and places, the last first.
     disordered: Vec<(u64, (u32, u16))>,
     finished: bool,
+    /// Leaves per segment, as a power of two.
+    bits: u32,
 }
 
 impl Export {
@@ -53,7 +55,8 @@ impl Export {
                 "ward.seal_audit_trail() seals what is committed.",
             ));
         }
-        for number in 0..size.div_ceil(1 << SEGMENT_BITS) {
+        let bits = store::segment_bits();
+        for number in 0..size.div_ceil(1 << bits) {
             if let Some(table) = store::segment_table(number) {
                 segment::hold(table);
             }
@@ -80,7 +83,7 @@ impl Export {
             taken_at: process::now_micros(),
         };
         let mut source = Stored::default();
-        let segment = first_leaf >> SEGMENT_BITS;
+        let segment = first_leaf >> bits;
         Ok(Export {
             writer: ExportWriter::new(header, &incarnations, &shapes, &mut source),
             source,
@@ -88,9 +91,10 @@ impl Export {
             first_leaf,
             segment,
             place: (0, 0),
-            next: segment << SEGMENT_BITS,
+            next: segment << bits,
             disordered: Vec::new(),
             finished: false,
+            bits,
         })
     }
 
@@ -100,7 +104,7 @@ impl Export {
             match store::segment_table(self.segment) {
                 Some(table) if !self.disordered.is_empty() => self.sorted(table),
                 Some(table) => self.scan(table),
-                None if self.segment << SEGMENT_BITS < self.size => self.next_segment(),
+                None if self.segment << self.bits < self.size => self.next_segment(),
                 None => {
                     self.writer.finish(&mut self.source);
                     self.finished = true;
@@ -113,7 +117,7 @@ impl Export {
     fn next_segment(&mut self) {
         self.segment += 1;
         self.place = (0, 0);
-        self.next = self.segment << SEGMENT_BITS;
+        self.next = self.segment << self.bits;
     }
 
     /// Reads rows as they are stored, which is in order of their numbers.
@@ -149,11 +153,11 @@ impl Export {
 
     /// Notes the numbers and places of all rows that follow; only tampering puts them out of order.
     fn sort_from(&mut self, table: pg_sys::Oid, place: (u32, u16)) {
-        let segment_no = self.segment;
+        let (segment_no, bits) = (self.segment, self.bits);
         segment::scan_from(table, place, |stored| {
             let id = u64::try_from(stored.entry_id)
                 .ok()
-                .filter(|id| id >> SEGMENT_BITS == segment_no);
+                .filter(|id| id >> bits == segment_no);
             // what does not belong here comes last, as in a verification
             self.disordered
                 .push((id.unwrap_or(i64::MAX as u64), stored.place));

@@ -103,7 +103,7 @@ impl<'a> EraseLeaf<'a> {
             relation_oid: reader.u32()?,
             schema: reader.text(usize::from(MAX_NAME_LEN), "schema")?,
             table: reader.text(usize::from(MAX_NAME_LEN), "table")?,
-            record_id: reader.text(usize::from(MAX_RECORD_ID_LEN), "record id")?,
+            record_id: reader.text(MAX_RECORD_ID_LEN, "record id")?,
             reason: reader.text(usize::from(MAX_TEXT_LEN), "reason")?,
         };
         if leaf.reason.is_empty() {
