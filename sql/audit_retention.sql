@@ -3,7 +3,7 @@
 
 -- How many leaves a segment holds, 2^segment_bits; 20 without a row. Fixed before the first block: see docs/retention.md.
 CREATE TABLE ward.audit_layout (
-    only boolean PRIMARY KEY DEFAULT true CHECK (only),
+    single boolean PRIMARY KEY DEFAULT true CHECK (single),
     segment_bits smallint NOT NULL CHECK (segment_bits BETWEEN 10 AND 20)
 );
 
