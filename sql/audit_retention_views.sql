@@ -23,3 +23,5 @@ COMMENT ON FUNCTION ward.erase_audit_images(regclass, text, text) IS
     'Has the values of all entries of a record removed; that it was changed, when and by whom stays. Returns how many.';
 COMMENT ON FUNCTION ward.erase_audit_images(text, text, text, text) IS
     'The same for a table that was dropped or renamed, by schema and name as the trail shows them.';
+COMMENT ON FUNCTION ward.archive_segment(bigint) IS
+    'A full segment of the audit trail as lines of text for ward-verify, with what proves it to be of this log. Needs SELECT on audit_trail.';

@@ -1,5 +1,6 @@
 //! The audit trail: capture, sealing, reading and verifying.
 
+mod archive;
 mod buffer;
 pub mod capture;
 mod catalog;
@@ -63,6 +64,7 @@ pgrx::extension_sql_file!(
     name = "ward_audit_retention_views",
     requires = [
         "ward_audit_retention",
+        archive::archive_segment,
         retention::audit_retention_state,
         retention::set_audit_retention,
         retention::prune_audit_trail,

@@ -89,7 +89,7 @@ fn audit_witness_request(old_size: default!(Option<i64>, 0)) -> Result<String> {
 }
 
 /// A leaf and its image. Segments have no index on the leaves' numbers.
-fn leaf(index: u64) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
+pub(super) fn leaf(index: u64) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
     let number = index >> store::segment_bits();
     let Some(table) = store::segment_table(number).filter(|_| store::is_registered(number)) else {
         return Ok(None);

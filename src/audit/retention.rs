@@ -11,6 +11,7 @@ pub mod shown;
 
 pub use orders::Orders;
 pub use perform::perform;
+pub use policy::published;
 
 use super::{capture, catalog, enable, store, worker};
 use crate::error::{self, Result};

@@ -383,9 +383,7 @@ pub fn drop_segment(number: u64, pruned_by: u64, context: Option<(u64, Vec<u8>)>
     Spi::run(&format!("DROP TABLE ward.{}", segment_name(number))).map_err(error::spi)?;
     let (entry, context) = context.unzip();
     Spi::run_with_args(
-        "WITH gone AS (DELETE FROM ward.audit_segment WHERE segment_no = $1), \
-              forgotten AS (UPDATE ward.audit_pruned_segment SET context_entry = NULL, context = NULL \
-                            WHERE segment_no < $1 AND context IS NOT NULL) \
+        "WITH gone AS (DELETE FROM ward.audit_segment WHERE segment_no = $1) \
          INSERT INTO ward.audit_pruned_segment (segment_no, pruned_by, context_entry, context) VALUES ($1, $2, $3, $4)",
         &[
             (number as i64).into(),
@@ -393,6 +391,14 @@ pub fn drop_segment(number: u64, pruned_by: u64, context: Option<(u64, Vec<u8>)>
             entry.map(|entry| entry as i64).into(),
             context.into(),
         ],
+    )
+    .map_err(error::spi)
+}
+
+/// Forgets the context leaves that were kept of pruned segments.
+pub fn forget_retained() -> Result<()> {
+    Spi::run(
+        "UPDATE ward.audit_pruned_segment SET context_entry = NULL, context = NULL WHERE context IS NOT NULL",
     )
     .map_err(error::spi)
 }
@@ -408,24 +414,37 @@ pub fn pruned_by(number: u64) -> Option<u64> {
     found
 }
 
-/// The leaves of a pruned segment that are still there.
-pub fn retained(number: u64, mut visit: impl FnMut(u64, &[u8])) {
-    query::read(
+/// The leaves that are still there of segments that were pruned up to this one.
+pub fn retained(number: u64, visit: impl FnMut(u64, &[u8])) {
+    retained_where(
         c"SELECT context_entry, context FROM ward.audit_pruned_segment WHERE segment_no = $1 AND context IS NOT NULL",
         &[Arg::Int8(number as i64)],
-        |row| {
-            let entry = row.int8(1) as u64;
-            row.with_bytes(2, |leaf| visit(entry, leaf.unwrap_or_default()));
-        },
+        visit,
     );
 }
 
-/// Contents of the shapes whose leaves were pruned, or lie before leaf `before`.
+/// The leaves that are still there of all pruned segments.
+pub fn all_retained(visit: impl FnMut(u64, &[u8])) {
+    retained_where(
+        c"SELECT context_entry, context FROM ward.audit_pruned_segment WHERE context IS NOT NULL",
+        &[],
+        visit,
+    );
+}
+
+fn retained_where(query: &CStr, args: &[Arg], mut visit: impl FnMut(u64, &[u8])) {
+    query::read(query, args, |row| {
+        let entry = row.int8(1) as u64;
+        row.with_bytes(2, |leaf| visit(entry, leaf.unwrap_or_default()));
+    });
+}
+
+/// Contents of the shapes whose leaves lie before leaf `before`, or may be pruned.
 pub fn lost_shapes(before: u64, mut visit: impl FnMut(&[u8])) {
     query::read(
-        c"SELECT content FROM ward.audit_shape WHERE entry_id < $1 OR entry_id >> $2 IN \
-          (SELECT segment_no FROM ward.audit_pruned_segment) ORDER BY entry_id",
-        &[Arg::Int8(before as i64), Arg::Int4(segment_bits() as i32)],
+        c"SELECT content FROM ward.audit_shape WHERE entry_id < greatest($1, \
+          (SELECT max(to_entry) FROM ward.audit_removal WHERE kind = 'prune')) ORDER BY entry_id",
+        &[Arg::Int8(before as i64)],
         |row| row.with_bytes(1, |content| visit(content.unwrap_or_default())),
     );
 }

@@ -15,8 +15,6 @@ pub enum Arg<'a> {
     Bytes(&'a [u8]),
     /// smallint
     Int2(i16),
-    /// integer
-    Int4(i32),
     /// bigint
     Int8(i64),
 }
@@ -44,7 +42,6 @@ pub fn read_while(query: &CStr, args: &[Arg], mut visit: impl FnMut(&Row) -> boo
         let (oid, value) = match arg {
             Arg::Bytes(bytes) => (pg_sys::BYTEAOID, pg_sys::Datum::from(heap::varlena(bytes))),
             Arg::Int2(value) => (pg_sys::INT2OID, pg_sys::Datum::from(*value)),
-            Arg::Int4(value) => (pg_sys::INT4OID, pg_sys::Datum::from(*value)),
             Arg::Int8(value) => (pg_sys::INT8OID, pg_sys::Datum::from(*value)),
         };
         types.push(oid);

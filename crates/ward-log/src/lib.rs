@@ -27,7 +27,10 @@ pub use chain::TransactionChain;
 pub use checkpoint::{Checkpoint, CheckpointError, vkey};
 pub use cosign::{WitnessKey, cosigned_at};
 pub use error::FormatError;
-pub use export::{EXPORT_VERSION, ExportError, ExportHeader, ExportWriter, MAX_EXPORT_LINE};
+pub use export::{
+    EXPORT_VERSION, ExportError, ExportHead, ExportHeader, ExportOrder, ExportWriter,
+    MAX_EXPORT_LINE,
+};
 pub use export_verify::{ExportSummary, ExportVerifier};
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use image::{Image, ImageWriter, MAX_IMAGE_LEN, Value, Values, image_commitment};

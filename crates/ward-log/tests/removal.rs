@@ -5,8 +5,9 @@ mod common;
 use common::{Builder, Entry, KEY, Log, insert, one, options, seen};
 use proptest::prelude::*;
 use ward_log::{
-    EraseLeaf, FormatError, Leaf, LeafHeader, MAX_LEAF_LEN, PRUNE_UNIT, PruneLeaf, RetentionLeaf,
-    RetentionPolicy,
+    EraseLeaf, ExportHead, ExportHeader, ExportOrder, ExportSummary, ExportVerifier, ExportWriter,
+    FormatError, Leaf, LeafHeader, MAX_LEAF_LEN, PRUNE_UNIT, PruneLeaf, RetentionLeaf,
+    RetentionPolicy, Tree, Violation, consistency_proof, inclusion_proof, leaf_hash,
 };
 
 const FORGED: [u8; 32] = [8; 32];
@@ -430,4 +431,109 @@ fn an_erased_record_of_a_table_that_was_described_before_the_cut() {
     let size = verifier.finish(builder.log.blocks[&2].tree_size);
     assert_eq!((size.pruned_leaves, size.erased_images), (1024, 1));
     assert_eq!(found, []);
+}
+
+/// What an export of the log finds that ends with block `last`, connected with the whole log, and its summary.
+fn archived(log: &Log, last: u64, beyond: &[u64]) -> (ExportSummary, Vec<&'static str>) {
+    let mut tree = Tree::new();
+    for entry in &log.entries {
+        tree.append(leaf_hash(&entry.leaf));
+    }
+    let tile = |level: u8, index: u64| log.tiles.get(&(level, index)).cloned();
+    let (end, size) = (log.blocks[&last].tree_size, log.size());
+    let head = ExportHead {
+        size,
+        root: tree.root(),
+        consistency: consistency_proof(end, size, tile).unwrap(),
+        orders: beyond
+            .iter()
+            .map(|index| ExportOrder {
+                index: *index,
+                leaf: log.entries[*index as usize].leaf.clone(),
+                inclusion: inclusion_proof(*index, size, tile).unwrap(),
+            })
+            .collect(),
+    };
+    export(log, last, Some(&head))
+}
+
+fn export(log: &Log, last: u64, head: Option<&ExportHead>) -> (ExportSummary, Vec<&'static str>) {
+    let mut source = common::Stored(log);
+    let header = ExportHeader {
+        origin: "example.org/log".into(),
+        first_block: 0,
+        first_leaf: 0,
+        blocks: last + 1,
+        size: log.blocks[&last].tree_size,
+        taken_at: 7,
+    };
+    let shape = common::shape().encode_content().unwrap();
+    let mut writer = ExportWriter::new(header.clone(), head, &[], &[shape], &mut source);
+    let first = log.entries[0].index;
+    for step in (0..first).step_by(512).skip(1).chain([first]) {
+        writer.gap(step, &mut source);
+    }
+    for entry in log.entries.iter().filter(|entry| entry.index < header.size) {
+        let image = entry.image.as_deref();
+        writer.leaf(entry.index, &entry.leaf, image, &mut source);
+    }
+    writer.finish(&mut source);
+    let mut found = Vec::new();
+    let mut report = |violation: Violation| found.push(violation.kind.as_str());
+    let mut held = options();
+    held.heads = head.iter().map(|head| (head.size, head.root)).collect();
+    let mut verifier = ExportVerifier::new(held, &mut report);
+    while let Some(line) = writer.next_line() {
+        verifier.line(line.as_bytes(), &mut |_, _, _| {}).unwrap();
+    }
+    (verifier.finish().unwrap(), found)
+}
+
+#[test]
+fn an_export_of_a_pruned_log() {
+    let log = pruned(2_000, &KEY, |leaf| leaf);
+    let (summary, found) = export(&log, 2, None);
+    assert_eq!(found, [""; 0]);
+    assert_eq!(summary.verified.pruned_leaves, 1024);
+    assert_eq!(summary.verified, log.verify_with(options()).0);
+}
+
+#[test]
+fn an_archive_ends_before_the_log_and_is_connected_with_it() {
+    let mut log = erased(&KEY);
+    let erase = log.position_of(|leaf| matches!(leaf, Leaf::Erase(_)));
+    rows(&mut log, "1")
+        .take(1)
+        .for_each(|entry| entry.image = None);
+    let (summary, found) = archived(&log, 0, &[erase]);
+    assert_eq!(found, [""; 0]);
+    assert_eq!(
+        (summary.head, summary.uncompared.as_slice()),
+        (Some(log.size()), &[][..])
+    );
+    assert_eq!(
+        (summary.verified.blocks, summary.verified.erased_images),
+        (1, 1)
+    );
+    // without the leaf that accounts for the image, and with one that does not
+    assert_eq!(archived(&log, 0, &[]).1, ["image_missing"]);
+    assert_eq!(
+        archived(&log, 0, &[erase + 1]).1,
+        ["order_forged", "image_missing"]
+    );
+    // with a leaf that is not of the log
+    let row = log.position_of(|leaf| matches!(leaf, Leaf::Row(_)));
+    let mut other = log.clone();
+    other.entries[erase as usize].leaf.push(0);
+    let kinds = archived(&other, 0, &[erase]).1;
+    assert!(kinds.contains(&"image_missing"), "{kinds:?}");
+    // of another log
+    common::edit_row(&mut log, row, |row| row.occurred_at += 1);
+    log.rebuild();
+    let mut forged = erased(&KEY);
+    forged.entries = log.entries.clone();
+    rows(&mut forged, "1")
+        .take(1)
+        .for_each(|entry| entry.image = None);
+    assert!(!archived(&forged, 0, &[erase]).1.is_empty());
 }

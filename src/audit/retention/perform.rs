@@ -2,7 +2,7 @@
 //!
 //! Each segment is a transaction of its own. Nothing is waited for: a segment that somebody reads is tried again later.
 
-use crate::audit::{seal, store};
+use crate::audit::{proof, seal, store};
 use crate::error::{self, Result};
 use crate::pg::journal::Mode;
 use crate::pg::segment::{self, Appender};
@@ -95,63 +95,86 @@ fn pending(left: &mut Left) -> Result<Vec<Order>> {
     Ok(found)
 }
 
-/// Drops the segments of a range that nobody reads.
+/// Drops the segments of a range that nobody reads, the last one first: what is kept of the range is kept with it.
 fn prune(order: &Order, from: u64, to: u64, left: &mut Left) -> Result<()> {
     let bits = worker::transaction(|| {}, store::segment_bits);
-    let mut whole = true;
-    for number in (from >> bits)..(to >> bits) {
-        whole &= worker::transaction(|| {}, || drop(number, order.entry, to, bits))?;
+    for number in ((from >> bits)..(to >> bits)).rev() {
+        let last = (number + 1) << bits == to;
+        let gone = worker::transaction(
+            || {},
+            || {
+                let Some(table) = store::segment_table(number) else {
+                    return Ok(true);
+                };
+                if !worker::try_lock_against_all(table) {
+                    return Ok(false);
+                }
+                if last {
+                    let context = open_context(to)?;
+                    store::forget_retained()?;
+                    return store::drop_segment(number, order.entry, context).map(|()| true);
+                }
+                store::drop_segment(number, order.entry, None).map(|()| true)
+            },
+        )?;
+        if !gone {
+            left.any = true;
+            return Ok(());
+        }
     }
-    if whole {
-        worker::transaction(|| {}, || performed(order.entry, to - from))?;
-    }
-    left.any |= !whole;
-    Ok(())
+    worker::transaction(|| {}, || performed(order.entry, to - from))
 }
 
-/// Drops a segment; false when somebody reads it.
-fn drop(number: u64, pruned_by: u64, to: u64, bits: u32) -> Result<bool> {
-    let Some(table) = store::segment_table(number) else {
-        return Ok(true);
-    };
-    if !worker::try_lock_against_all(table) {
-        return Ok(false);
-    }
-    let last = ((number + 1) << bits) == to;
-    let context = if last { open_context(number)? } else { None };
-    store::drop_segment(number, pruned_by, context)?;
-    Ok(true)
-}
-
-/// The context leaf of the transaction that goes on in the segment after this one.
-fn open_context(number: u64) -> Result<Option<(u64, Vec<u8>)>> {
+/// The context leaf before leaf `to` that entries from there on are in, if they are.
+fn open_context(to: u64) -> Result<Option<(u64, Vec<u8>)>> {
     let mut context = None;
-    let (mut xid, mut next) = (None, 0);
+    let number = to >> store::segment_bits();
     let Some(table) = store::segment_table(number) else {
         return Ok(None);
     };
-    store::leaves(table, number, &mut next, |id, bytes, _| {
-        let leaf = Leaf::parse(bytes).ok();
-        xid = leaf.as_ref().and_then(Leaf::place).map(|place| place.0);
-        if let Some(Leaf::Context(_)) = leaf {
-            context = Some((id, bytes.to_vec(), xid));
-        }
-    })?;
-    let mut following = None;
-    if let Some(table) = store::segment_table(number + 1) {
-        segment::scan(table, |stored| {
-            segment::each_leaf(0, stored.records, |id, bytes, _| {
-                if id == 0 {
-                    following = Leaf::parse(bytes).ok().and_then(|leaf| leaf.place());
-                }
-            });
-            false
+    let mut next = to;
+    let mut undecided = true;
+    segment::scan(table, |stored| {
+        segment::each_leaf(stored.entry_id as u64, stored.records, |id, bytes, _| {
+            if id == next && undecided {
+                next += 1;
+                // a shape leaf stands between a context and the first row of its table
+                undecided = matches!(Leaf::parse(bytes), Ok(Leaf::Shape(_)));
+                context = back(bytes).and_then(|back| id.checked_sub(u64::from(back)));
+            }
         });
+        undecided && stored.entry_id as u64 <= next
+    });
+    match context.filter(|entry| *entry < to) {
+        Some(entry) => Ok(stored_leaf(entry)?.map(|leaf| (entry, leaf))),
+        None => Ok(None),
     }
-    let following = following.map(|place| place.0);
-    Ok(context
-        .filter(|(_, _, of)| xid.is_some() && *of == xid && following == xid)
-        .map(|(id, bytes, _)| (id, bytes)))
+}
+
+/// How far back a leaf says that its context lies.
+fn back(leaf: &[u8]) -> Option<u32> {
+    match Leaf::parse(leaf) {
+        Ok(Leaf::Row(leaf)) => Some(leaf.context_back),
+        Ok(Leaf::Event(leaf)) => Some(leaf.context_back),
+        Ok(Leaf::Prune(leaf)) => Some(leaf.header.context_back),
+        Ok(Leaf::Erase(leaf)) => Some(leaf.header.context_back),
+        Ok(Leaf::Retention(leaf)) => Some(leaf.header.context_back),
+        _ => None,
+    }
+}
+
+/// A leaf of a segment, or one that was kept of a pruned segment.
+fn stored_leaf(entry: u64) -> Result<Option<Vec<u8>>> {
+    if let Some((leaf, _)) = proof::leaf(entry)? {
+        return Ok(Some(leaf));
+    }
+    let mut found = None;
+    store::all_retained(|id, leaf| {
+        if id == entry {
+            found = Some(leaf.to_vec());
+        }
+    });
+    Ok(found)
 }
 
 /// A record whose images are to go.

@@ -3,7 +3,9 @@
 use crate::hash::{Hash, leaf_hash};
 use crate::image::image_commitment;
 use crate::leaf::{IncarnationLeaf, Leaf, RowLeaf, ViolationLeaf};
+use crate::proof::verify_consistency;
 use crate::verify::block::Block;
+use crate::verify::removal::Order;
 use crate::verify::report::{Summary, ViolationType};
 use crate::verify::transaction::{Taint, Transaction};
 use crate::verify::{LogSource, Verifier};
@@ -50,6 +52,38 @@ impl<S: LogSource> Verifier<'_, S> {
         }
     }
 
+    /// Says that no leaf before `index` will be handed in: what was not, is missing.
+    pub fn skip_to(&mut self, index: u64) {
+        if let Some((at, hash)) = self.suspect.take() {
+            self.opaque(at, hash, None, Taint::Altered);
+        }
+        if index > self.next {
+            self.missing(index);
+        }
+    }
+
+    /// Takes a leaf from behind the last one handed in, that accounts for what is missing; `is_in`: it was proven to
+    /// be in the log.
+    pub fn ordered_later(&mut self, index: u64, leaf: &[u8], is_in: bool) {
+        let order = Leaf::parse(leaf)
+            .ok()
+            .and_then(|leaf| Order::of(index, &leaf));
+        match order.filter(|_| is_in) {
+            Some(order) => self.removals.order_later(index, order),
+            None => self.report.add(
+                ViolationType::OrderForged,
+                None,
+                Some(index),
+                "the leaf is not of the log, or orders nothing",
+            ),
+        }
+    }
+
+    /// Says that the log grew to this size and root. The proof is checked when the verification ends.
+    pub fn extended_by(&mut self, size: u64, root: &Hash, proof: &[Hash]) {
+        self.extension = Some((size, *root, proof.to_vec()));
+    }
+
     /// Ends the verification. `stored_size` is the size the log is said to have: that of its last block.
     pub fn finish(mut self, stored_size: u64) -> Summary {
         if let Some((at, hash)) = self.suspect.take() {
@@ -59,6 +93,8 @@ impl<S: LogSource> Verifier<'_, S> {
             self.missing(u64::MAX);
         }
         self.finish_blocks();
+        self.check_extension();
+        self.removals.do_later(&mut self.report);
         self.removals.report(&mut self.report);
         if stored_size != self.next && self.report.count == 0 {
             self.report.add(
@@ -84,6 +120,21 @@ impl<S: LogSource> Verifier<'_, S> {
             erasures: self.removals.erasures,
             erased_images: self.removals.erased_images,
             violations: self.report.count,
+        }
+    }
+
+    fn check_extension(&mut self) {
+        let Some((size, root, proof)) = self.extension.take() else {
+            return;
+        };
+        let own = self.trees.computed_root();
+        if !self.lost && !verify_consistency((self.next, &own), (size, &root), &proof) {
+            self.report.add(
+                ViolationType::CheckpointMismatch,
+                None,
+                None,
+                format!("these leaves are not the beginning of the log of {size} leaves"),
+            );
         }
     }
 

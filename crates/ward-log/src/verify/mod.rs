@@ -106,6 +106,8 @@ pub struct Verifier<'a, S> {
     differences: Vec<(u64, u64)>,
     /// The last tile of leaf hashes that was reported as missing.
     missing_tile: Option<u64>,
+    /// A later size and root, and the proof that this log is the beginning of that one.
+    extension: Option<(u64, Hash, Vec<Hash>)>,
     entries: u64,
     leaves: u64,
     blocks: u64,
@@ -145,6 +147,7 @@ impl<'a, S: LogSource> Verifier<'a, S> {
             lost: false,
             differences: Vec::new(),
             missing_tile: None,
+            extension: None,
             entries: 0,
             leaves: 0,
             blocks: 0,

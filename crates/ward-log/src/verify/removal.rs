@@ -18,6 +18,8 @@ const MAX_KEPT: usize = 0x10_0000;
 /// More removals than these are counted, but not listed.
 const MAX_LISTED: usize = 1000;
 
+const OTHER_TREE: &str = "the prune leaf names another tree";
+
 /// What a leaf orders, kept until its transaction is known to be sound.
 #[derive(Debug, Clone)]
 pub(super) enum Order {
@@ -95,6 +97,8 @@ pub(super) struct Removals {
     images: HashMap<Hash, Images>,
     /// Orders of the block that is being read, with their leaves' indexes.
     orders: Vec<(u64, Order)>,
+    /// Orders from behind the last leaf.
+    later: Vec<(u64, Order)>,
     pub(super) pruned: Vec<Pruned>,
     pub(super) pruned_leaves: u64,
     pub(super) erased: Vec<Erased>,
@@ -164,6 +168,30 @@ impl Removals {
         self.orders.push((entry, order));
     }
 
+    /// A leaf behind the last one that is read orders this.
+    pub(super) fn order_later(&mut self, entry: u64, order: Order) {
+        self.later.push((entry, order));
+    }
+
+    /// Does what leaves behind the last one order. When they were sealed, and under which policy, is not known.
+    pub(super) fn do_later(&mut self, report: &mut Reporter<'_>) {
+        for (entry, order) in mem::take(&mut self.later) {
+            match order {
+                Order::Retention(_) => {}
+                Order::Prune(leaf) if self.is_other_tree(&leaf) => {
+                    report.add(ViolationType::OrderForged, None, Some(entry), OTHER_TREE)
+                }
+                Order::Prune(leaf) => self.prune(entry, &leaf),
+                Order::Erase { erased, key } => self.erase(erased, &key),
+            }
+        }
+    }
+
+    fn is_other_tree(&self, leaf: &PruneLeaf) -> bool {
+        let head = self.heads.get(&leaf.to);
+        head.is_some_and(|(root, _)| *root != leaf.root)
+    }
+
     /// Ends a block: keeps what is missing, and does what was ordered.
     pub(super) fn end_block(&mut self, block: u64, first_leaf: u64, report: &mut Reporter<'_>) {
         for (entry, shape, record_id) in mem::take(&mut self.unresolved) {
@@ -208,15 +236,15 @@ impl Removals {
         if self.policy_from <= self.time && self.policy.in_force(self.time) != leaf.period {
             return Err("the prune leaf names a retention period that was not in force");
         }
-        if let Some((root, time)) = self.heads.get(&leaf.to) {
-            if *root != leaf.root {
-                return Err("the prune leaf names another tree");
-            }
-            if self.time.saturating_sub(*time) < leaf.period {
-                return Err("the prune leaf names leaves that were too young");
-            }
+        if self.is_other_tree(leaf) {
+            return Err(OTHER_TREE);
         }
-        Ok(())
+        match self.heads.get(&leaf.to) {
+            Some((_, time)) if self.time.saturating_sub(*time) < leaf.period => {
+                Err("the prune leaf names leaves that were too young")
+            }
+            _ => Ok(()),
+        }
     }
 
     fn prune(&mut self, entry: u64, leaf: &PruneLeaf) {

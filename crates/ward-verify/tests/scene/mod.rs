@@ -152,7 +152,7 @@ pub fn export(log: &Log, first_block: u64) -> String {
             _ => None,
         })
         .collect();
-    let mut writer = ExportWriter::new(header, &[common::INCARNATION], &shapes, &mut source);
+    let mut writer = ExportWriter::new(header, None, &[common::INCARNATION], &shapes, &mut source);
     for entry in log.entries.iter().filter(|entry| entry.index >= first_leaf) {
         writer.leaf(
             entry.index,
