@@ -148,7 +148,7 @@ pub fn export(log: &Log, first_block: u64) -> String {
         .iter()
         .filter(|entry| entry.index < first_leaf)
         .filter_map(|entry| match Leaf::parse(&entry.leaf) {
-            Ok(Leaf::Shape(shape)) => Some(shape.shape_id()),
+            Ok(Leaf::Shape(shape)) => Some(shape.content.to_vec()),
             _ => None,
         })
         .collect();
