@@ -128,7 +128,7 @@ fn pruned_and_erased_as_the_log_says() {
     let record = text(&mut client, record).unwrap();
     assert!(record.contains("note"), "{record}");
     let gone = refused(&mut client, "SELECT ward.audit_proof(5)");
-    assert_eq!(gone.code().code(), "02000");
+    assert_eq!(gone.code().code(), "P0002");
     assert!(
         gone.message().contains("pruned, as entry"),
         "{}",
@@ -171,10 +171,8 @@ fn pruned_and_erased_as_the_log_says() {
         assert_eq!(number(&mut client, &traces), 0, "{table}");
     }
     // what is written later about the record is kept
-    run(
-        &mut client,
-        "UPDATE t SET note = 'new' WHERE id = 2400; SELECT ward.seal_audit_trail()",
-    );
+    run(&mut client, "UPDATE t SET note = 'new' WHERE id = 2400");
+    run(&mut client, "SELECT ward.seal_audit_trail()");
     let kept =
         "SELECT count(*) FROM ward.audit_trail WHERE record_id = '2400' AND new_values ? 'note'";
     assert_eq!(number(&mut client, kept), 1);
@@ -272,22 +270,16 @@ fn a_shorter_period_takes_effect_after_the_old_one() {
     let (_cluster, mut client) = server();
     let state = "SELECT concat_ws(' ', period, '|', next_period, next_from > now() + '6 years') FROM ward.audit_retention";
     // nothing was set: the period itself has to pass, so that nobody prunes what nobody was told of
-    run(
-        &mut client,
-        "SELECT ward.set_audit_retention('7 years'); SELECT ward.seal_audit_trail()",
-    );
+    run(&mut client, "SELECT ward.set_audit_retention('7 years')");
+    run(&mut client, "SELECT ward.seal_audit_trail()");
     assert_eq!(text(&mut client, state).unwrap(), "| 2556 days 18:00:00 t");
     // that announcement is replaced by another
     let_age(&mut client);
-    run(
-        &mut client,
-        "SELECT ward.set_audit_retention('7 years'); SELECT ward.seal_audit_trail()",
-    );
+    run(&mut client, "SELECT ward.set_audit_retention('7 years')");
+    run(&mut client, "SELECT ward.seal_audit_trail()");
     assert_eq!(text(&mut client, state).unwrap(), "2556 days 18:00:00 |");
-    run(
-        &mut client,
-        "SELECT ward.set_audit_retention('1 day'); SELECT ward.seal_audit_trail()",
-    );
+    run(&mut client, "SELECT ward.set_audit_retention('1 day')");
+    run(&mut client, "SELECT ward.seal_audit_trail()");
     assert_eq!(
         text(&mut client, state).unwrap(),
         "2556 days 18:00:00 | 1 day t"
@@ -299,10 +291,8 @@ fn a_shorter_period_takes_effect_after_the_old_one() {
     );
     run(&mut client, "SELECT ward.seal_audit_trail()");
     assert_eq!(text(&mut client, state).unwrap(), "2922 days |");
-    run(
-        &mut client,
-        "SELECT ward.set_audit_retention('0'); SELECT ward.seal_audit_trail()",
-    );
+    run(&mut client, "SELECT ward.set_audit_retention('0')");
+    run(&mut client, "SELECT ward.seal_audit_trail()");
     assert_eq!(text(&mut client, state).unwrap(), "|");
     let orders = "SELECT count(*) FROM ward.audit_trail WHERE operation = 'RETENTION'";
     assert_eq!(number(&mut client, orders), 7);
