@@ -18,7 +18,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 use ward_log::{
-    AuditMac, Details, EventLeaf, Hash, RowLeaf, Severity, ShapeLeaf, TrailerLeaf, image_commitment,
+    AuditMac, Details, EventLeaf, Hash, LeafHeader, RowLeaf, Severity, ShapeLeaf, TrailerLeaf,
+    image_commitment,
 };
 
 /// A table, and whether it is described as what is truncated (partitions have a name of their own then).
@@ -97,6 +98,17 @@ pub fn event(event_type: &str, severity: Severity, details: Details) -> Result<(
         state.begin()?;
         state.mark_context()?;
         state.event(event_type, severity, details)?;
+        state.spill()
+    })
+}
+
+/// Records an order that the sealer is to carry out: `encode` writes its leaf. The log must exist.
+pub fn order(occurred_at: i64, encode: impl FnOnce(LeafHeader, &mut Vec<u8>)) -> Result<()> {
+    with_state(|state| {
+        state.drop_stale();
+        state.begin()?;
+        state.mark_context()?;
+        state.order(occurred_at, encode)?;
         state.spill()
     })
 }
@@ -289,6 +301,28 @@ impl State {
             details,
         }
         .encode(&mut self.leaf);
+        transaction.buffer.push(&self.leaf, None)
+    }
+
+    fn order(
+        &mut self,
+        occurred_at: i64,
+        encode: impl FnOnce(LeafHeader, &mut Vec<u8>),
+    ) -> Result<()> {
+        let transaction = self.transaction.as_mut().ok_or_else(lost)?;
+        let position = transaction.buffer.position();
+        let context = transaction
+            .buffer
+            .context()
+            .map_or(position, |mark| mark.position);
+        let header = LeafHeader {
+            xid: transaction.xid,
+            position,
+            context_back: position - context,
+            occurred_at,
+        };
+        self.leaf.clear();
+        encode(header, &mut self.leaf);
         transaction.buffer.push(&self.leaf, None)
     }
 

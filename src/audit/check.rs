@@ -22,6 +22,8 @@ pub struct Sealable<'r> {
     pub image: Option<&'r [u8]>,
     /// For a shape leaf: the shape's id and content.
     pub shape: Option<(Hash, &'r [u8])>,
+    /// Whether the leaf orders something that the sealer has to do.
+    pub order: bool,
 }
 
 impl<'a> TransactionCheck<'a> {
@@ -83,6 +85,7 @@ impl<'a> TransactionCheck<'a> {
                 Leaf::Shape(shape) => Some((shape.shape_id(), shape.content)),
                 _ => None,
             };
+            let order = matches!(&leaf, Leaf::Prune(_) | Leaf::Erase(_) | Leaf::Retention(_));
             self.closed = match &leaf {
                 Leaf::Trailer(trailer) => {
                     self.trailer(trailer);
@@ -97,6 +100,7 @@ impl<'a> TransactionCheck<'a> {
                 hash,
                 image: record.image,
                 shape,
+                order,
             })?;
         }
         Ok(())

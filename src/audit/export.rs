@@ -1,15 +1,14 @@
 //! The export: the sealed log as lines of text, read as of one moment and with little memory however large it is.
 
 use super::proof::natural;
-use super::store::{self, SEGMENT_BITS};
+use super::store;
 use super::verify::Stored;
 use super::{checkpoint, entries};
 use crate::error::{self, Result};
-use crate::pg::query::{self, Arg};
 use crate::pg::{owner, process, segment};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use ward_log::{ExportHeader, ExportWriter, Hash};
+use ward_log::{ExportHead, ExportHeader, ExportWriter};
 
 /// The sealed log as lines of text, from the block that holds leaf `from_entry` on.
 #[pg_extern(parallel_unsafe)]
@@ -18,19 +17,32 @@ fn export_audit_trail(
 ) -> std::result::Result<SetOfIterator<'static, String>, ErrorReport> {
     entries::check_reader()?;
     let from = natural("from_entry", from_entry)?;
-    let mut export = owner::run_in_statement(|| Export::begin(from))?;
-    Ok(SetOfIterator::new(std::iter::from_fn(move || {
+    Ok(lines(owner::run_in_statement(|| {
+        let (identity, last) = checkpoint::last()?;
+        Export::begin(from, &identity, &last, None)
+    })?))
+}
+
+/// The lines of an export, made as they are asked for.
+pub(super) fn lines(mut export: Export) -> SetOfIterator<'static, String> {
+    SetOfIterator::new(std::iter::from_fn(move || {
         if !export.writer.has_lines() {
             owner::run_in_statement(|| export.fill()).unwrap_or_else(|report| error::raise(report));
         }
         export.writer.next_line()
-    })))
+    }))
 }
 
-struct Export {
+/// How many missing leaves are passed over at once.
+const GAP: u64 = 0x4000;
+
+/// An export in the making.
+pub(super) struct Export {
     writer: ExportWriter,
     source: Stored,
     size: u64,
+    /// It ends before the log does.
+    ends_early: bool,
     first_leaf: u64,
     segment: u64,
     /// Where in the segment to go on.
@@ -39,12 +51,21 @@ struct Export {
     next: u64,
     /// What is left of a segment that is not in order: numbers and places, the last first.
     disordered: Vec<(u64, (u32, u16))>,
+    /// Leaves that were kept of pruned segments, the last first.
+    retained: Vec<(u64, Vec<u8>)>,
     finished: bool,
+    /// Leaves per segment, as a power of two.
+    bits: u32,
 }
 
 impl Export {
-    fn begin(from: u64) -> Result<Export> {
-        let (identity, last) = checkpoint::last()?;
+    /// Begins an export from the block with leaf `from` up to block `last`, with what the log says behind that.
+    pub(super) fn begin(
+        from: u64,
+        identity: &store::Identity,
+        last: &store::Block,
+        head: Option<&ExportHead>,
+    ) -> Result<Export> {
         let size = last.tree_size;
         if from >= size {
             return Err(error::report_hint(
@@ -53,7 +74,8 @@ impl Export {
                 "ward.seal_audit_trail() seals what is committed.",
             ));
         }
-        for number in 0..size.div_ceil(1 << SEGMENT_BITS) {
+        let bits = store::segment_bits();
+        for number in 0..size.div_ceil(1 << bits) {
             if let Some(table) = store::segment_table(number) {
                 segment::hold(table);
             }
@@ -65,14 +87,10 @@ impl Export {
                 .iter()
                 .map(|i| i.incarnation)
                 .collect();
-            query::read(
-                c"SELECT shape_id FROM ward.audit_shape WHERE entry_id < $1 ORDER BY entry_id",
-                &[Arg::Int8(first_leaf as i64)],
-                |row| shapes.extend(Hash::try_from(row.bytes(1))),
-            );
         }
+        store::lost_shapes(first_leaf, |content| shapes.push(content.to_vec()));
         let header = ExportHeader {
-            origin: checkpoint::origin(&identity)?,
+            origin: checkpoint::origin(identity)?,
             first_block,
             first_leaf,
             blocks: last.block_no + 1,
@@ -80,27 +98,36 @@ impl Export {
             taken_at: process::now_micros(),
         };
         let mut source = Stored::default();
-        let segment = first_leaf >> SEGMENT_BITS;
+        let segment = first_leaf >> bits;
+        let mut retained = Vec::new();
+        store::all_retained(|id, leaf| retained.push((id, leaf.to_vec())));
+        retained.sort_unstable();
+        retained.reverse();
         Ok(Export {
-            writer: ExportWriter::new(header, &incarnations, &shapes, &mut source),
+            writer: ExportWriter::new(header, head, &incarnations, &shapes, &mut source),
             source,
             size,
+            ends_early: head.is_some(),
+            retained,
             first_leaf,
             segment,
             place: (0, 0),
-            next: segment << SEGMENT_BITS,
+            next: segment << bits,
             disordered: Vec::new(),
             finished: false,
+            bits,
         })
     }
 
     /// Reads on until lines are ready or the log has ended.
     fn fill(&mut self) -> Result<()> {
         while !self.writer.has_lines() && !self.finished {
-            match store::segment_table(self.segment) {
+            let behind = self.segment << self.bits >= self.size;
+            let table = store::segment_table(self.segment);
+            match table.filter(|_| !(behind && self.ends_early)) {
                 Some(table) if !self.disordered.is_empty() => self.sorted(table),
                 Some(table) => self.scan(table),
-                None if self.segment << SEGMENT_BITS < self.size => self.next_segment(),
+                None if !behind => self.missing(),
                 None => {
                     self.writer.finish(&mut self.source);
                     self.finished = true;
@@ -110,10 +137,34 @@ impl Export {
         Ok(())
     }
 
+    /// Passes over leaves of a segment that is not there.
+    fn missing(&mut self) {
+        let end = self.size.min((self.segment + 1) << self.bits);
+        let at = self.next.max(self.first_leaf);
+        let step = end.min(at.saturating_add(GAP));
+        while let Some((id, leaf)) = self.retained.pop() {
+            if id >= step {
+                self.retained.push((id, leaf));
+                break;
+            }
+            if id >= at {
+                self.writer.gap(id, &mut self.source);
+                self.writer.leaf(id, &leaf, None, &mut self.source);
+            }
+        }
+        if step > at {
+            self.writer.gap(step, &mut self.source);
+        }
+        self.next = step;
+        if step >= end {
+            self.next_segment();
+        }
+    }
+
     fn next_segment(&mut self) {
         self.segment += 1;
         self.place = (0, 0);
-        self.next = self.segment << SEGMENT_BITS;
+        self.next = self.segment << self.bits;
     }
 
     /// Reads rows as they are stored, which is in order of their numbers.
@@ -141,7 +192,7 @@ impl Export {
     /// Writes the leaves of a row; returns the number after the last.
     fn row(&mut self, first: u64, records: &[u8]) -> u64 {
         segment::each_leaf(first, records, |id, leaf, image| {
-            if id >= self.first_leaf {
+            if id >= self.first_leaf && !(self.ends_early && id >= self.size) {
                 self.writer.leaf(id, leaf, image, &mut self.source);
             }
         })
@@ -149,11 +200,11 @@ impl Export {
 
     /// Notes the numbers and places of all rows that follow; only tampering puts them out of order.
     fn sort_from(&mut self, table: pg_sys::Oid, place: (u32, u16)) {
-        let segment_no = self.segment;
+        let (segment_no, bits) = (self.segment, self.bits);
         segment::scan_from(table, place, |stored| {
             let id = u64::try_from(stored.entry_id)
                 .ok()
-                .filter(|id| id >> SEGMENT_BITS == segment_no);
+                .filter(|id| id >> bits == segment_no);
             // what does not belong here comes last, as in a verification
             self.disordered
                 .push((id.unwrap_or(i64::MAX as u64), stored.place));
@@ -180,7 +231,7 @@ impl Export {
 }
 
 /// Number and first leaf of the block that holds a leaf; the first block where the rows do not tell.
-fn block_of(leaf: u64, last: u64) -> (u64, u64) {
+pub(super) fn block_of(leaf: u64, last: u64) -> (u64, u64) {
     let (mut low, mut high) = (0, last);
     let mut found = (0, 0);
     while low <= high {

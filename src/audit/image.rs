@@ -162,7 +162,7 @@ pub fn event(event: &EventLeaf) -> String {
 }
 
 /// A JSON string. jsonb cannot hold U+0000: text from PostgreSQL never has it, tampered bytes may.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     serde_json::Value::from(without_nul(text).as_ref()).to_string()
 }
 

@@ -1,5 +1,6 @@
 //! The audit trail: capture, sealing, reading and verifying.
 
+mod archive;
 mod buffer;
 pub mod capture;
 mod catalog;
@@ -17,6 +18,7 @@ mod lag;
 mod progress;
 mod proof;
 mod publish;
+mod retention;
 mod salt;
 mod seal;
 mod signer;
@@ -50,6 +52,25 @@ pgrx::extension_sql_file!(
         verify::audit_violations,
         checkpoint::audit_checkpoint,
         checkpoint::audit_public_key
+    ]
+);
+
+pgrx::extension_sql_file!(
+    "../../sql/audit_retention.sql",
+    name = "ward_audit_retention",
+    requires = ["ward_audit"]
+);
+pgrx::extension_sql_file!(
+    "../../sql/audit_retention_views.sql",
+    name = "ward_audit_retention_views",
+    requires = [
+        "ward_audit_retention",
+        archive::archive_segment,
+        retention::audit_retention_state,
+        retention::set_audit_retention,
+        retention::prune_audit_trail,
+        retention::erase::erase_audit_images,
+        retention::erase::erase_audit_images_by_name
     ]
 );
 

@@ -54,7 +54,7 @@ fn audit_proof(
     owner::run(|| {
         let (identity, block) = checkpoint::last()?;
         let proof = inclusion_proof(index, block.tree_size, store::tile).map_err(refused)?;
-        let (leaf, image) = leaf(index)?.ok_or_else(damaged)?;
+        let (leaf, image) = leaf(index)?.ok_or_else(|| gone(index))?;
         let hash = leaf_hash(&leaf);
         if !verify_inclusion(&hash, index, block.tree_size, &proof, &block.root) {
             return Err(damaged());
@@ -89,8 +89,8 @@ fn audit_witness_request(old_size: default!(Option<i64>, 0)) -> Result<String> {
 }
 
 /// A leaf and its image. Segments have no index on the leaves' numbers.
-fn leaf(index: u64) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
-    let number = index >> store::SEGMENT_BITS;
+pub(super) fn leaf(index: u64) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
+    let number = index >> store::segment_bits();
     let Some(table) = store::segment_table(number).filter(|_| store::is_registered(number)) else {
         return Ok(None);
     };
@@ -159,6 +159,19 @@ fn refused(problem: ProofError) -> pgrx::pg_sys::panic::ErrorReport {
             problem.to_string(),
             "An entry has an entry_id once it is sealed; ward.seal_audit_trail() seals what is committed.",
         ),
+    }
+}
+
+/// A leaf that is not there was pruned, or tampered with.
+fn gone(index: u64) -> pgrx::pg_sys::panic::ErrorReport {
+    match store::pruned_by(index >> store::segment_bits()) {
+        Some(entry) => error::report_hint(
+            PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
+            format!("entry {index} was pruned, as entry {entry} says"),
+            "Its inclusion proof can still be had: SELECT ward.audit_inclusion_proof(entry_id). The entry itself is in \
+             the archive, if one was made.",
+        ),
+        None => damaged(),
     }
 }
 

@@ -6,7 +6,8 @@
 
 use super::check::TransactionCheck;
 use super::progress::{self, Progress};
-use super::store::{self, Block, Identity, SEGMENT_BITS};
+use super::retention::Orders;
+use super::store::{self, Block, Identity};
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
 use crate::pg::journal::{ChunkId, Journal, Mode};
@@ -15,7 +16,8 @@ use crate::pg::{owner, process, snapshot};
 use pgrx::prelude::*;
 use std::collections::BTreeMap;
 use ward_log::{
-    AuditMac, Hash, IncarnationLeaf, SealLeaf, Snapshot, Tree, ViolationLeaf, empty_root, leaf_hash,
+    AuditMac, Hash, IncarnationLeaf, SealLeaf, Snapshot, Tree, ViolationKind, ViolationLeaf,
+    empty_root, leaf_hash,
 };
 
 /// What a round did.
@@ -118,13 +120,22 @@ impl Sealer {
         }
         let keys = audit_macs()?;
         let known: Vec<[u8; 16]> = self.incarnations.iter().map(|i| i.incarnation).collect();
+        let mut orders = Orders::new(block.first_leaf, block.sealed_at);
         let mut chunks = ready.iter().peekable();
         while let Some(first) = chunks.peek() {
             let xid = first.xid;
             let own = std::iter::from_fn(|| chunks.next_if(|chunk| chunk.xid == xid));
             let mut check = TransactionCheck::new(xid, &known, &keys);
             seal_transaction(own, &journals, &mut check, &mut writer)?;
-            if let Some((kind, detail)) = check.finish() {
+            let given = writer.take_orders();
+            let mut problem = check.finish();
+            if problem.is_none()
+                && !given.is_empty()
+                && let Some(breach) = orders.accept(&given)?
+            {
+                problem = Some((ViolationKind::OrderRefused, breach.to_owned()));
+            }
+            if let Some((kind, detail)) = problem {
                 writer.violation(&ViolationLeaf {
                     xid,
                     kind,
@@ -205,10 +216,7 @@ fn seal_transaction<'c>(
             check.records(&bytes, |sealable| writer.sealable(&sealable))?;
             bytes.clear();
         } else if !follows {
-            check.note(
-                ward_log::ViolationKind::PositionGap,
-                "a part of a record is missing",
-            );
+            check.note(ViolationKind::PositionGap, "a part of a record is missing");
             bytes.clear();
             piece.clear();
         }
@@ -225,6 +233,10 @@ struct BlockWriter<'t> {
     appender: Option<(u64, Appender)>,
     /// What this block describes first: by shape id, the describing leaf and the content.
     shapes: BTreeMap<Hash, (u64, Vec<u8>)>,
+    /// What the transaction in hand orders: entries and leaves.
+    orders: Vec<(u64, Vec<u8>)>,
+    /// Leaves per segment, as a power of two.
+    bits: u32,
     scratch: Vec<u8>,
 }
 
@@ -236,6 +248,8 @@ impl<'t> BlockWriter<'t> {
             first,
             appender: None,
             shapes: BTreeMap::new(),
+            orders: Vec::new(),
+            bits: store::segment_bits(),
             scratch: Vec::new(),
         }
     }
@@ -247,12 +261,19 @@ impl<'t> BlockWriter<'t> {
                 .entry(id)
                 .or_insert_with(|| (index, content.to_vec()));
         }
+        if sealable.order {
+            self.orders.push((self.tree.size(), sealable.leaf.to_vec()));
+        }
         self.put(sealable.leaf, sealable.hash, sealable.image)
+    }
+
+    fn take_orders(&mut self) -> Vec<(u64, Vec<u8>)> {
+        std::mem::take(&mut self.orders)
     }
 
     fn put(&mut self, leaf: &[u8], hash: Hash, image: Option<&[u8]>) -> Result<()> {
         let index = self.tree.size();
-        let segment = index >> SEGMENT_BITS;
+        let segment = index >> self.bits;
         if self
             .appender
             .as_ref()

@@ -42,7 +42,7 @@ pub fn sign(identity: &Identity, block: &Block) -> Result<String> {
     };
     let memory = Memory::open(identity)?;
     let last = match &memory {
-        Some(memory) => memory.last(&checkpoint.origin)?,
+        Some(memory) => memory.last()?,
         None => None,
     };
     if let Some(last) = &last
@@ -73,7 +73,7 @@ pub fn problem(identity: &Identity, block: &Block) -> Result<()> {
         root: block.root,
     };
     match Memory::open(identity)? {
-        Some(memory) => match memory.last(&checkpoint.origin)? {
+        Some(memory) => match memory.last()? {
             Some(last) if !owner::run(|| agree(&last, &checkpoint)) => Err(refused(&last)),
             _ => Ok(()),
         },
@@ -90,6 +90,19 @@ fn agree(last: &Checkpoint, new: &Checkpoint) -> bool {
     };
     consistency_proof(old.size, new.size, store::tile)
         .is_ok_and(|proof| verify_consistency((old.size, &old.root), (new.size, &new.root), &proof))
+}
+
+/// The checkpoint in a note, if one of the log's keys has signed it. The name of the log may have been changed since.
+pub fn signed_by_log(note: &str) -> Result<Option<Checkpoint>> {
+    let signed_as = note.lines().next().unwrap_or_default();
+    for key in keys::all_versions(Purpose::CheckpointSigning)? {
+        if let Ok(key) = vkey(signed_as, key.material.expose())
+            && let Ok(checkpoint) = Checkpoint::verify(note, &key)
+        {
+            return Ok(Some(checkpoint));
+        }
+    }
+    Ok(None)
 }
 
 /// What was signed last, locked against other signers while this lives.
@@ -128,25 +141,16 @@ impl Memory {
     }
 
     /// The checkpoint signed last. A file that none of the log's keys has signed is an error, not a beginning.
-    fn last(&self, origin: &str) -> Result<Option<Checkpoint>> {
+    fn last(&self) -> Result<Option<Checkpoint>> {
         let unusable = |reason: String| unusable(&self.file, &reason);
         let note = match fs::read_to_string(&self.file) {
             Ok(note) => note,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unusable(error.to_string())),
         };
-        for key in keys::all_versions(Purpose::CheckpointSigning)? {
-            // the name of the log may have been changed since: its incarnation has not
-            let signed_as = note.lines().next().unwrap_or(origin);
-            if let Ok(key) = vkey(signed_as, key.material.expose())
-                && let Ok(checkpoint) = Checkpoint::verify(&note, &key)
-            {
-                return Ok(Some(checkpoint));
-            }
-        }
-        Err(unusable(
-            "it holds no checkpoint signed with a key of this log".to_owned(),
-        ))
+        signed_by_log(&note)?.map(Some).ok_or_else(|| {
+            unusable("it holds no checkpoint signed with a key of this log".to_owned())
+        })
     }
 
     fn replace(&self, note: &str) -> Result<()> {

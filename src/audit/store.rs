@@ -9,10 +9,25 @@ use crate::pg::{owner, process};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use std::ffi::CStr;
-use ward_log::{Hash, Tile};
+use ward_log::{Hash, Tile, Tree};
 
-/// Leaves per segment: 2^20.
-pub const SEGMENT_BITS: u32 = 20;
+/// Leaves per segment, as a power of two, where the log does not say otherwise.
+const SEGMENT_BITS: u32 = 20;
+
+/// Leaves per segment, as a power of two. Fixed before the first block.
+pub fn segment_bits() -> u32 {
+    let mut bits = SEGMENT_BITS;
+    query::read(
+        c"SELECT segment_bits::bigint FROM ward.audit_layout",
+        &[],
+        |row| {
+            bits = u32::try_from(row.int8(1))
+                .unwrap_or(bits)
+                .clamp(10, SEGMENT_BITS)
+        },
+    );
+    bits
+}
 
 /// A row of audit_block.
 #[derive(Clone)]
@@ -198,6 +213,22 @@ pub fn tile(level: u8, index: u64) -> Option<Vec<Hash>> {
     found
 }
 
+/// The root over the first `size` leaves, as the stored tiles give it.
+pub fn root_at(size: u64) -> Option<Hash> {
+    let mut edge = Vec::new();
+    for (level, index) in Tree::right_edge_ids(size) {
+        let mut hashes = tile(level, index)?;
+        // the tile may have grown since
+        hashes.truncate(((size >> (8 * u32::from(level))) & 0xFF) as usize);
+        edge.push(Tile {
+            level,
+            index,
+            hashes,
+        });
+    }
+    Tree::resume(size, edge).ok().map(|tree| tree.root())
+}
+
 /// Stores tiles, replacing shorter ones.
 pub fn put_tiles(tiles: &[Tile]) -> Result<()> {
     Spi::connect_mut(|client| -> std::result::Result<(), pgrx::spi::Error> {
@@ -307,22 +338,115 @@ pub fn segment_table(number: u64) -> Option<pg_sys::Oid> {
 /// but goes when the log goes.
 pub fn create_segment(number: u64) -> Result<pg_sys::Oid> {
     let name = segment_name(number);
+    create_segment_table(number, &name)?;
+    Spi::run_with_args(
+        "INSERT INTO ward.audit_segment (segment_no, relation) VALUES ($1, $2::text::name)",
+        &[(number as i64).into(), name.as_str().into()],
+    )
+    .map_err(error::spi)?;
+    let table = segment_table(number).ok_or_else(missing_segment)?;
+    owner::bind_to_log(table);
+    Ok(table)
+}
+
+fn create_segment_table(number: u64, name: &str) -> Result<()> {
     Spi::run(&format!(
         "CREATE TABLE ward.{name} (entry_id bigint NOT NULL, records bytea NOT NULL) \
          USING heap WITH (autovacuum_enabled = false, toast_tuple_target = 8160); \
          ALTER TABLE ward.{name} ALTER records SET STORAGE EXTERNAL; \
          COMMENT ON TABLE ward.{name} IS 'Sealed leaves of the audit trail, segment {number}.'"
     ))
-    .and_then(|()| {
-        Spi::run_with_args(
-            "INSERT INTO ward.audit_segment (segment_no, relation) VALUES ($1, $2::text::name)",
-            &[(number as i64).into(), name.as_str().into()],
-        )
-    })
+    .map_err(error::spi)
+}
+
+/// Makes an empty table that is to take the place of a segment's.
+pub fn create_replacement(number: u64) -> Result<pg_sys::Oid> {
+    let name = format!("{}_new", segment_name(number));
+    create_segment_table(number, &name)?;
+    let name = std::ffi::CString::new(name).map_err(|_| missing_segment())?;
+    owner::segment(&name).ok_or_else(missing_segment)
+}
+
+/// Puts the replacement in the place of a segment's table, which is dropped.
+pub fn replace_segment(number: u64) -> Result<()> {
+    let name = segment_name(number);
+    Spi::run(&format!(
+        "DROP TABLE ward.{name}; ALTER TABLE ward.{name}_new RENAME TO {name}"
+    ))
     .map_err(error::spi)?;
-    let table = segment_table(number).ok_or_else(missing_segment)?;
-    owner::bind_to_log(table);
-    Ok(table)
+    owner::bind_to_log(segment_table(number).ok_or_else(missing_segment)?);
+    Ok(())
+}
+
+/// Drops the table of a segment that was pruned by the leaf `pruned_by`, and keeps a context leaf of it.
+pub fn drop_segment(number: u64, pruned_by: u64, context: Option<(u64, Vec<u8>)>) -> Result<()> {
+    Spi::run(&format!("DROP TABLE ward.{}", segment_name(number))).map_err(error::spi)?;
+    let (entry, context) = context.unzip();
+    Spi::run_with_args(
+        "WITH gone AS (DELETE FROM ward.audit_segment WHERE segment_no = $1) \
+         INSERT INTO ward.audit_pruned_segment (segment_no, pruned_by, context_entry, context) VALUES ($1, $2, $3, $4)",
+        &[
+            (number as i64).into(),
+            (pruned_by as i64).into(),
+            entry.map(|entry| entry as i64).into(),
+            context.into(),
+        ],
+    )
+    .map_err(error::spi)
+}
+
+/// Forgets the context leaves that were kept of pruned segments.
+pub fn forget_retained() -> Result<()> {
+    Spi::run(
+        "UPDATE ward.audit_pruned_segment SET context_entry = NULL, context = NULL WHERE context IS NOT NULL",
+    )
+    .map_err(error::spi)
+}
+
+/// The leaf by which a segment was pruned, if it was.
+pub fn pruned_by(number: u64) -> Option<u64> {
+    let mut found = None;
+    query::read(
+        c"SELECT pruned_by FROM ward.audit_pruned_segment WHERE segment_no = $1",
+        &[Arg::Int8(number as i64)],
+        |row| found = Some(row.int8(1) as u64),
+    );
+    found
+}
+
+/// The leaves that are still there of segments that were pruned up to this one.
+pub fn retained(number: u64, visit: impl FnMut(u64, &[u8])) {
+    retained_where(
+        c"SELECT context_entry, context FROM ward.audit_pruned_segment WHERE segment_no = $1 AND context IS NOT NULL",
+        &[Arg::Int8(number as i64)],
+        visit,
+    );
+}
+
+/// The leaves that are still there of all pruned segments.
+pub fn all_retained(visit: impl FnMut(u64, &[u8])) {
+    retained_where(
+        c"SELECT context_entry, context FROM ward.audit_pruned_segment WHERE context IS NOT NULL",
+        &[],
+        visit,
+    );
+}
+
+fn retained_where(query: &CStr, args: &[Arg], mut visit: impl FnMut(u64, &[u8])) {
+    query::read(query, args, |row| {
+        let entry = row.int8(1) as u64;
+        row.with_bytes(2, |leaf| visit(entry, leaf.unwrap_or_default()));
+    });
+}
+
+/// Contents of the shapes whose leaves lie before leaf `before`, or may be pruned.
+pub fn lost_shapes(before: u64, mut visit: impl FnMut(&[u8])) {
+    query::read(
+        c"SELECT content FROM ward.audit_shape WHERE entry_id < greatest($1, \
+          (SELECT max(to_entry) FROM ward.audit_removal WHERE kind = 'prune')) ORDER BY entry_id",
+        &[Arg::Int8(before as i64)],
+        |row| row.with_bytes(1, |content| visit(content.unwrap_or_default())),
+    );
 }
 
 fn missing_segment() -> pgrx::pg_sys::panic::ErrorReport {
@@ -364,8 +488,9 @@ pub fn leaves(
 /// The rows of a segment from place `from` (block, offset) on, sorted by number. A row that does not
 /// belong into the segment comes last, as the highest number there is.
 fn sorted_rows(segment_no: u64, from: (u32, u16), mut visit: impl FnMut(u64, &[u8])) -> Result<()> {
+    let bits = segment_bits();
     let query = format!(
-        "SELECT CASE WHEN entry_id >> {SEGMENT_BITS} = {segment_no} THEN entry_id ELSE {} END, records \
+        "SELECT CASE WHEN entry_id >> {bits} = {segment_no} THEN entry_id ELSE {} END, records \
          FROM ward.{} WHERE ctid >= '({},{})'::tid ORDER BY 1",
         i64::MAX,
         segment_name(segment_no),

@@ -1,13 +1,17 @@
 //! Reading the trail: sealed segments, then what is not sealed yet, then what this transaction
 //! still holds in memory.
 
+use super::retention::shown;
 use super::{capture, image, seal, store};
 use crate::error::{self, Result};
 use crate::pg::journal::{ChunkId, Journal, Mode};
 use crate::pg::srf::{Cell, Rows};
 use crate::pg::{owner, process, query};
 use std::collections::{BTreeMap, HashMap};
-use ward_log::{EventLeaf, Hash, Image, Leaf, Operation, Records, RowLeaf, Shape, Snapshot};
+use ward_log::{
+    EventLeaf, Hash, Image, Leaf, LeafHeader, Operation, Records, RowLeaf, Shape, Snapshot,
+    leaf_hash,
+};
 
 /// Writes every entry to `rows`.
 pub fn read(rows: &mut Rows) -> Result<()> {
@@ -68,10 +72,11 @@ impl<'r> Reader<'r> {
     }
 
     fn sealed(&mut self) -> Result<()> {
-        let segments = self.size.div_ceil(1 << store::SEGMENT_BITS);
+        let segments = self.size.div_ceil(1 << store::segment_bits());
         let mut next = 0;
         for number in 0..segments {
             let Some(table) = store::segment_table(number) else {
+                store::retained(number, |id, leaf| self.retained(id, leaf));
                 continue;
             };
             store::leaves(table, number, &mut next, |id, leaf, image| {
@@ -79,6 +84,14 @@ impl<'r> Reader<'r> {
             })?;
         }
         Ok(())
+    }
+
+    /// A leaf of a pruned segment that still describes entries behind it, if it is what was sealed.
+    fn retained(&mut self, id: u64, leaf: &[u8]) {
+        let stored = store::tile(0, id >> 8);
+        if stored.is_some_and(|tile| tile.get((id & 0xFF) as usize) == Some(&leaf_hash(leaf))) {
+            self.entry(Some(id), leaf, None);
+        }
     }
 
     /// Chunks that the active snapshot sees and the last block's snapshot does not, and this
@@ -134,6 +147,16 @@ impl<'r> Reader<'r> {
             }
             Ok(Leaf::Row(row)) => self.row(id, &row, image),
             Ok(Leaf::Event(event)) => self.event(id, &event),
+            Ok(Leaf::Prune(leaf)) => {
+                self.order(id, &leaf.header, "PRUNE", None, shown::prune(&leaf))
+            }
+            Ok(Leaf::Erase(leaf)) => {
+                let record = [leaf.schema, leaf.table, leaf.record_id];
+                self.order(id, &leaf.header, "ERASE", Some(record), shown::erase(&leaf));
+            }
+            Ok(Leaf::Retention(leaf)) => {
+                self.order(id, &leaf.header, "RETENTION", None, shown::retention(&leaf));
+            }
             // Other leaves carry no change; unreadable ones are for the verifier to report.
             _ => {}
         }
@@ -169,6 +192,34 @@ impl<'r> Reader<'r> {
             position: row.position,
             context_back: row.context_back,
             occurred_at: row.occurred_at,
+        };
+        put(self.rows, &self.blocks, &self.context, &place, what);
+    }
+
+    fn order(
+        &mut self,
+        id: Option<u64>,
+        header: &LeafHeader,
+        operation: &'static str,
+        record: Option<[&str; 3]>,
+        values: String,
+    ) {
+        let name = |at: usize| record.map(|names| names[at]).into();
+        let what = [
+            name(0),
+            name(1),
+            name(2),
+            Cell::Text(operation),
+            Cell::Null,
+            Cell::Jsonb(values),
+            Cell::Null,
+        ];
+        let place = Place {
+            id,
+            xid: header.xid,
+            position: header.position,
+            context_back: header.context_back,
+            occurred_at: header.occurred_at,
         };
         put(self.rows, &self.blocks, &self.context, &place, what);
     }

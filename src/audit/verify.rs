@@ -40,6 +40,8 @@ fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
             ..Options::default()
         };
         let mut verifier = Verifier::new(Stored::default(), options, &mut report);
+        store::lost_shapes(0, |content| verifier.shape(content));
+        let bits = store::segment_bits();
         let mut entries = 0;
         let mut next = 0;
         for number in 0.. {
@@ -52,9 +54,9 @@ fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
                     }
                     verifier.leaf(id, leaf, image);
                 })?,
-                None if number << store::SEGMENT_BITS >= last.tree_size => break,
-                // The verifier reports the gap when the next leaf comes.
-                None => {}
+                None if number << bits >= last.tree_size => break,
+                // The verifier notices the gap when the next leaf comes.
+                None => store::retained(number, |id, leaf| verifier.leaf(id, leaf, None)),
             }
         }
         verifier.finish(last.tree_size);
@@ -65,8 +67,8 @@ fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
     })
 }
 
-/// Type bytes of leaves that are entries of the trail: rows and events (docs/log-format.md).
-const ENTRIES: [u8; 2] = [0x01, 0x06];
+/// Type bytes of leaves that are entries of the trail (docs/log-format.md).
+const ENTRIES: [u8; 5] = [0x01, 0x06, 0x13, 0x14, 0x15];
 
 /// What was checked.
 #[derive(Default)]

@@ -6,6 +6,7 @@
 //! CREATE DATABASE … TEMPLATE do not have to wait for it.
 
 use super::publish::Publisher;
+use super::retention;
 use super::seal::{self, Round, Sealer};
 use super::store;
 use crate::error::{self, Result};
@@ -299,6 +300,8 @@ pub fn sealer(database: pg_sys::Oid) {
     let mut state = None;
     let mut publisher = Publisher::new();
     let mut written = None;
+    // what an earlier worker left to remove
+    let mut removals = true;
     loop {
         slot.dirty.store(false, Ordering::Release);
         let asked = slot.begin();
@@ -308,10 +311,18 @@ pub fn sealer(database: pg_sys::Oid) {
             slot.handed_over();
             return;
         };
-        if let (Some(sealer), Round::Sealed) = (&mut state, &round) {
-            rotate(sealer, slot, block_xid).unwrap_or_else(|report| error::raise(report));
+        removals |= matches!(round, Round::Sealed);
+        let mut cleaning = false;
+        if removals {
+            let left = retention::perform().unwrap_or_else(|report| error::raise(report));
+            removals = left.any;
+            cleaning = left.journals;
         }
-        let waits = state.as_ref().is_some_and(Sealer::waits);
+        if let (Some(sealer), true) = (&mut state, cleaning || matches!(round, Round::Sealed)) {
+            let at = if cleaning { 1 } else { ROTATE_PAGES };
+            rotate(sealer, slot, block_xid, at).unwrap_or_else(|report| error::raise(report));
+        }
+        let waits = removals || state.as_ref().is_some_and(Sealer::waits);
         slot.pending.store(waits, Ordering::Release);
         slot.not_before(interval().max(PENDING));
         slot.succeeded(asked);
@@ -387,17 +398,18 @@ fn round(state: &mut Option<Sealer>) -> Result<Option<(Round, u64)>> {
 }
 
 /// Sends writers to the other journal when theirs has grown, and empties the one they have left.
-fn rotate(sealer: &mut Sealer, slot: &Slot, block_xid: u64) -> Result<()> {
+/// `at` is the number of pages from which on that is worth it.
+fn rotate(sealer: &mut Sealer, slot: &Slot, block_xid: u64, at: u32) -> Result<()> {
     let lock = || {};
     worker::transaction(lock, || {
         let current = slot.journal.load(Ordering::Acquire) as usize & 1;
         let pages = seal::open_journals(Mode::Read)?.map(|journal| journal.pages());
         let other = 1 - current;
         if pages[other] > 0 {
-            if pages[other] >= ROTATE_PAGES || pages[current] >= ROTATE_PAGES {
+            if pages[other] >= at || pages[current] >= at {
                 empty(sealer, other as u8, block_xid)?;
             }
-        } else if pages[current] >= ROTATE_PAGES {
+        } else if pages[current] >= at {
             slot.journal.store(other as u32, Ordering::Release);
         }
         Ok(())
@@ -428,7 +440,7 @@ fn empty(sealer: &mut Sealer, number: u8, block_xid: u64) -> Result<()> {
 /// Has the worker seal now, and waits until everything committed before the call is sealed. Returns
 /// the number of leaves in the log.
 #[pg_extern(parallel_unsafe)]
-fn seal_audit_trail() -> Result<i64> {
+pub(super) fn seal_audit_trail() -> Result<i64> {
     if process::in_recovery() {
         return Err(error::report_hint(
             PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,

@@ -118,10 +118,23 @@ pub fn table(name: &CStr) -> Option<pg_sys::Oid> {
     }
 }
 
-/// The oid of a segment table: no member of the extension, but owned by its owner.
+/// The oid of a segment table: no member of the extension, but owned by its owner. It is locked until the transaction
+/// ends, so that it is neither dropped nor replaced: what the name stood for before the lock may be gone.
 pub fn segment(name: &CStr) -> Option<pg_sys::Oid> {
     let log = table(c"audit_log")?;
-    let segment = relation(name)?;
+    let mut segment = relation(name)?;
+    loop {
+        // SAFETY: the lock manager takes any oid; getting a lock takes notice of what others have dropped.
+        unsafe { pg_sys::LockRelationOid(segment, pg_sys::AccessShareLock as i32) };
+        match relation(name) {
+            Some(now) if now == segment => break,
+            now => {
+                // SAFETY: taken above.
+                unsafe { pg_sys::UnlockRelationOid(segment, pg_sys::AccessShareLock as i32) };
+                segment = now?;
+            }
+        }
+    }
     // SAFETY: a catalog look-up.
     let kind = unsafe { pg_sys::get_rel_relkind(segment) } as u8;
     (kind == pg_sys::RELKIND_RELATION && owner_of(segment) == owner_of(log)).then_some(segment)

@@ -24,6 +24,7 @@ pub struct Appender {
     slots: Vec<*mut pg_sys::TupleTableSlot>,
     used: usize,
     bytes: usize,
+    options: u32,
     context: pg_sys::MemoryContext,
     /// The row being filled: index of its first leaf, and its records.
     first: u64,
@@ -33,6 +34,15 @@ pub struct Appender {
 impl Appender {
     /// Opens the segment table `oid` for appending.
     pub fn open(oid: pg_sys::Oid) -> Appender {
+        Self::with_options(oid, 0)
+    }
+
+    /// Opens a table that this transaction has made, for rows that every snapshot is to see.
+    pub fn open_new(oid: pg_sys::Oid) -> Appender {
+        Self::with_options(oid, pg_sys::HEAP_INSERT_FROZEN)
+    }
+
+    fn with_options(oid: pg_sys::Oid, options: u32) -> Appender {
         // SAFETY: raises if the table is gone; everything is released in `finish` or by abort.
         unsafe {
             let relation = heap::open(oid, pg_sys::RowExclusiveLock as i32);
@@ -42,6 +52,7 @@ impl Appender {
                 slots: Vec::with_capacity(BATCH),
                 used: 0,
                 bytes: 0,
+                options: options | pg_sys::HEAP_INSERT_SKIP_FSM | pg_sys::HEAP_INSERT_NO_LOGICAL,
                 context: pg_sys::AllocSetContextCreateExtended(
                     pg_sys::CurrentMemoryContext,
                     c"pg_ward segment batch".as_ptr(),
@@ -65,6 +76,14 @@ impl Appender {
             self.first = entry_id;
         }
         push_record(&mut self.records, leaf, image).map_err(error::format)
+    }
+
+    /// Adds a row as it is.
+    pub fn push_row(&mut self, first: i64, records: &[u8]) {
+        self.end_row();
+        self.first = first as u64;
+        self.records.extend_from_slice(records);
+        self.end_row();
     }
 
     fn end_row(&mut self) {
@@ -110,7 +129,7 @@ impl Appender {
                 self.slots.as_mut_ptr(),
                 self.used as i32,
                 pg_sys::GetCurrentCommandId(true),
-                (pg_sys::HEAP_INSERT_SKIP_FSM | pg_sys::HEAP_INSERT_NO_LOGICAL) as i32,
+                self.options as i32,
                 self.bulk,
             );
             pg_sys::MemoryContextSwitchTo(previous);

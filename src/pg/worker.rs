@@ -212,6 +212,12 @@ pub fn own_xid() -> u64 {
     unsafe { pg_sys::GetTopFullTransactionIdIfAny().value }
 }
 
+/// The id of the current transaction, which gets one if it has none.
+pub fn assigned_xid() -> u64 {
+    // SAFETY: inside a transaction that may write.
+    unsafe { pg_sys::GetTopFullTransactionId().value }
+}
+
 /// Whether transaction `xid` is older than every snapshot in use in the cluster.
 pub fn seen_by_all(xid: u64) -> bool {
     // SAFETY: NULL asks for the horizon of shared relations, which is the most conservative one.

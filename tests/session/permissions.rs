@@ -9,10 +9,12 @@ use ward_tests::{Cluster, run, texts};
 /// checks them, or needs a grant on a key. To add one is a decision: say in docs/permissions.md why.
 const PUBLIC_FUNCTIONS: &[&str] = &[
     "application_role",
+    "archive_segment",
     "audit_consistency_proof",
     "audit_entries",
     "audit_inclusion_proof",
     "audit_proof",
+    "audit_retention_state",
     "audit_trigger_argument",
     "audit_witness_request",
     "authenticate",

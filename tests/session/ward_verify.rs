@@ -38,12 +38,12 @@ impl Auditor {
         }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Keeps what a query answers.
-    fn keep(&self, client: &mut Client, query: &str, name: &str) -> String {
+    pub fn keep(&self, client: &mut Client, query: &str, name: &str) -> String {
         fs::write(self.path(name), text(client, query).unwrap()).unwrap();
         self.path(name).display().to_string()
     }

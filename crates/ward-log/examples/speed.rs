@@ -207,7 +207,7 @@ fn export(mut log: &Log) -> Result<(), Box<dyn Error>> {
         size,
         taken_at: 0,
     };
-    let mut writer = ExportWriter::new(header, &[], &[], &mut log);
+    let mut writer = ExportWriter::new(header, None, &[], &[], &mut log);
     let mut lines = Vec::new();
     for (index, span) in log.spans.iter().enumerate() {
         let image = span.image.clone().map(|image| &log.bytes[image]);

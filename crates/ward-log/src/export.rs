@@ -23,8 +23,6 @@ pub const MAX_EXPORT_LINE: usize = 0x20_0000;
 const PIECE: usize = 0x8_0000;
 /// The longest origin.
 pub(crate) const MAX_ORIGIN_LEN: u16 = 4096;
-/// How many hashes a line of shapes holds at most.
-const SHAPES_PER_LINE: usize = 4096;
 
 /// Why an export cannot be read. It says nothing about the log.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -81,6 +79,30 @@ pub struct ExportHeader {
     pub taken_at: i64,
 }
 
+/// What an export that ends before the log does says of the log behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportHead {
+    /// A later size of the log,
+    pub size: u64,
+    /// the root of the tree then,
+    pub root: Hash,
+    /// and the proof that the exported log is the beginning of it.
+    pub consistency: Vec<Hash>,
+    /// Prune and erase leaves behind the exported ones, that account for what is missing in the export.
+    pub orders: Vec<ExportOrder>,
+}
+
+/// A leaf behind the exported ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ExportOrder {
+    /// Its index.
+    pub index: u64,
+    /// The leaf.
+    pub leaf: Vec<u8>,
+    /// The proof that it is in the tree of the later size.
+    pub inclusion: Vec<Hash>,
+}
+
 /// Writes an export.
 pub struct ExportWriter {
     header: ExportHeader,
@@ -95,14 +117,17 @@ pub struct ExportWriter {
     /// The first leaf of the block row written last.
     reached: u64,
     leaves: u64,
+    ends_early: bool,
 }
 
 impl ExportWriter {
-    /// Begins an export. `incarnations` and `shapes` are those of the blocks before the first one.
+    /// Begins an export, with what the log says behind its end if it ends early. `incarnations` are those of the
+    /// blocks before the first one, `shapes` the contents of the shape leaves there and of those that were pruned.
     pub fn new(
         header: ExportHeader,
+        head: Option<&ExportHead>,
         incarnations: &[[u8; 16]],
-        shapes: &[Hash],
+        shapes: &[Vec<u8>],
         source: &mut impl LogSource,
     ) -> Self {
         let mut writer = Self {
@@ -115,6 +140,7 @@ impl ExportWriter {
             next_block: header.first_block,
             reached: header.first_leaf,
             leaves: 0,
+            ends_early: head.is_some(),
             header,
         };
         writer.put(EXPORT_VERSION.to_owned());
@@ -133,11 +159,14 @@ impl ExportWriter {
         }
         fields.extend_from_slice(&taken_at.to_be_bytes());
         writer.line("log", &fields);
+        if let Some(head) = head {
+            writer.head(head);
+        }
         for incarnation in incarnations {
             writer.line("incarnation", incarnation);
         }
-        for shapes in shapes.chunks(SHAPES_PER_LINE) {
-            writer.line("shapes", shapes.as_flattened());
+        for content in shapes {
+            writer.line("shape", content);
         }
         if let Some(before) = writer.header.first_block.checked_sub(1) {
             for (level, index) in Tree::right_edge_ids(writer.header.first_leaf) {
@@ -174,6 +203,18 @@ impl ExportWriter {
         if self.records.len() >= PIECE {
             self.flush();
         }
+    }
+
+    /// Says that no leaf before `to` follows. Where many are missing, call it for a few thousand at a time: a
+    /// reader needs their hashes, and can then be done with them.
+    pub fn gap(&mut self, to: u64, source: &mut impl LogSource) {
+        let Some(last) = to.min(self.header.size).checked_sub(1) else {
+            return;
+        };
+        self.flush();
+        self.group = Some(last >> 8);
+        self.ahead((last >> 8) + 1, source);
+        self.line("gap", &(last + 1).to_be_bytes());
     }
 
     /// Ends the export.
@@ -242,9 +283,33 @@ impl ExportWriter {
         };
         let mut fields = vec![level];
         fields.extend_from_slice(&index.to_be_bytes());
-        let count = hashes.len().min(TILE_WIDTH);
+        let mut count = hashes.len().min(TILE_WIDTH);
+        if self.ends_early {
+            // the tile has grown since
+            let nodes = self.header.size >> (8 * u32::from(level));
+            let of_tile = nodes.saturating_sub(index * TILE_WIDTH as u64);
+            count = count.min(of_tile.min(TILE_WIDTH as u64) as usize);
+        }
+        if count == 0 {
+            return;
+        }
         fields.extend_from_slice(hashes[..count].as_flattened());
         self.line("tile", &fields);
+    }
+
+    fn head(&mut self, head: &ExportHead) {
+        let mut fields = head.size.to_be_bytes().to_vec();
+        fields.extend_from_slice(&head.root);
+        fields.extend_from_slice(head.consistency.as_flattened());
+        self.line("head", &fields);
+        for order in &head.orders {
+            let mut fields = order.index.to_be_bytes().to_vec();
+            let len = u32::try_from(order.leaf.len()).unwrap_or(u32::MAX);
+            fields.extend_from_slice(&len.to_be_bytes());
+            fields.extend_from_slice(&order.leaf);
+            fields.extend_from_slice(order.inclusion.as_flattened());
+            self.line("order", &fields);
+        }
     }
 
     fn block(&mut self, row: &BlockInfo) {

@@ -3,8 +3,12 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use crate::error::FormatError;
-use crate::export::{EXPORT_VERSION, ExportError, ExportHeader, MAX_EXPORT_LINE, MAX_ORIGIN_LEN};
+use crate::export::{
+    EXPORT_VERSION, ExportError, ExportHead, ExportHeader, ExportOrder, MAX_EXPORT_LINE,
+    MAX_ORIGIN_LEN,
+};
 use crate::hash::Hash;
+use crate::leaf::Shape;
 use crate::tree::{TILE_WIDTH, Tile};
 use crate::verify::BlockInfo;
 use crate::wire::Reader;
@@ -18,9 +22,14 @@ pub(crate) enum ExportLine {
     Version,
     Log(ExportHeader),
     Incarnation([u8; 16]),
-    Shapes(Vec<Hash>),
+    /// A later size, its root, and the proof that this log is the beginning of that.
+    Head(ExportHead),
+    Order(ExportOrder),
+    Shape(Vec<u8>),
     Block(BlockInfo),
     Tile(Tile),
+    /// No leaf before this one follows.
+    Gap(u64),
     /// Records are ready to be taken.
     Leaves,
     End,
@@ -161,7 +170,7 @@ impl ExportParser {
         self.checksum.update(b"\n");
     }
 
-    fn bad(&self, what: &'static str) -> ExportError {
+    pub(crate) fn bad(&self, what: &'static str) -> ExportError {
         ExportError::BadLine {
             line: self.lines,
             what,
@@ -184,7 +193,22 @@ fn parse(word: &[u8], fields: &[u8]) -> Result<ExportLine, Option<FormatError>> 
             taken_at: reader.i64()?,
         }),
         b"incarnation" => ExportLine::Incarnation(reader.array()?),
-        b"shapes" => ExportLine::Shapes(hashes(&mut reader)?),
+        b"head" => ExportLine::Head(ExportHead {
+            size: reader.u64()?,
+            root: reader.array()?,
+            consistency: proof(&mut reader)?,
+            orders: Vec::new(),
+        }),
+        b"order" => ExportLine::Order(ExportOrder {
+            index: reader.u64()?,
+            leaf: reader.block()?.to_vec(),
+            inclusion: proof(&mut reader)?,
+        }),
+        b"shape" => {
+            Shape::parse_content(fields)?;
+            ExportLine::Shape(reader.rest().to_vec())
+        }
+        b"gap" => ExportLine::Gap(reader.u64()?),
         b"block" => ExportLine::Block(BlockInfo {
             block_no: reader.u64()?,
             first_leaf: reader.u64()?,
@@ -208,6 +232,15 @@ fn parse(word: &[u8], fields: &[u8]) -> Result<ExportLine, Option<FormatError>> 
     };
     reader.finish()?;
     Ok(line)
+}
+
+/// The hashes of a proof, which may be none.
+fn proof(reader: &mut Reader<'_>) -> Result<Vec<Hash>, FormatError> {
+    let (hashes, rest) = reader.rest().as_chunks::<32>();
+    if !rest.is_empty() {
+        return Err(FormatError::Truncated);
+    }
+    Ok(hashes.to_vec())
 }
 
 fn hashes(reader: &mut Reader<'_>) -> Result<Vec<Hash>, FormatError> {

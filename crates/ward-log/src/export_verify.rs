@@ -4,13 +4,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use crate::export::{ExportError, ExportHeader};
+use crate::export::{ExportError, ExportHead, ExportHeader};
 use crate::export_read::{ExportLine, ExportParser};
-use crate::hash::{Hash, empty_root};
+use crate::hash::{Hash, empty_root, leaf_hash};
+use crate::proof::verify_inclusion;
 use crate::verify::{BlockInfo, LogSource, Options, Summary, Verifier, Violation, ViolationType};
 
-/// How many tiles an export may put ahead of the leaves they speak of. An honest one needs two; one with leaves
-/// missing as many as belong to those.
+/// How many tiles an export may put ahead of the leaves they speak of. An honest one needs few; one with leaves
+/// missing without a line that says so as many as belong to those.
 const MAX_TILES: usize = 0x4_0000;
 /// How many block rows likewise.
 const MAX_BLOCKS: usize = 0x10_0000;
@@ -22,7 +23,10 @@ pub struct ExportSummary {
     pub header: ExportHeader,
     /// What was verified.
     pub verified: Summary,
-    /// Sizes of checkpoints that lie before the first exported leaf, so that they could not be compared.
+    /// The later size of the log that an export which ends early is connected with.
+    pub head: Option<u64>,
+    /// Sizes of checkpoints that lie before the first exported leaf, or behind the last one of an export that ends
+    /// early, so that they could not be compared.
     pub uncompared: Vec<u64>,
 }
 
@@ -32,7 +36,8 @@ pub struct ExportVerifier<'a> {
     held: Rc<RefCell<Held>>,
     header: Option<ExportHeader>,
     incarnations: Vec<[u8; 16]>,
-    shapes: Vec<Hash>,
+    shapes: Vec<Vec<u8>>,
+    head: Option<ExportHead>,
     /// What the verifier is made of, until the first leaf.
     waiting: Option<(Options, &'a mut dyn FnMut(Violation))>,
     verifier: Option<Verifier<'a, Source>>,
@@ -49,6 +54,7 @@ impl<'a> ExportVerifier<'a> {
             header: None,
             incarnations: Vec::new(),
             shapes: Vec::new(),
+            head: None,
             waiting: Some((options, report)),
             verifier: None,
             uncompared: Vec::new(),
@@ -66,7 +72,13 @@ impl<'a> ExportVerifier<'a> {
             ExportLine::Version => {}
             ExportLine::Log(header) => self.header = Some(header),
             ExportLine::Incarnation(incarnation) => self.incarnations.push(incarnation),
-            ExportLine::Shapes(shapes) => self.shapes.extend(shapes),
+            ExportLine::Head(head) => self.set_head(head)?,
+            ExportLine::Order(order) => match &mut self.head {
+                Some(head) if self.waiting.is_some() => head.orders.push(order),
+                _ => return Err(self.parser.bad("the line stands in the wrong place")),
+            },
+            ExportLine::Shape(content) => self.shapes.push(content),
+            ExportLine::Gap(to) => self.gap(to)?,
             ExportLine::Block(row) => self.held.borrow_mut().add_block(row),
             ExportLine::Tile(tile) => {
                 let mut held = self.held.borrow_mut();
@@ -88,16 +100,44 @@ impl<'a> ExportVerifier<'a> {
 
     /// Ends the verification.
     pub fn finish(self) -> Result<ExportSummary, ExportError> {
-        let (true, Some(header), Some(verifier)) =
+        let (true, Some(header), Some(mut verifier)) =
             (self.parser.ended(), self.header, self.verifier)
         else {
             return Err(ExportError::Incomplete);
         };
+        if let Some(head) = &self.head {
+            verifier.extended_by(head.size, &head.root, &head.consistency);
+        }
         Ok(ExportSummary {
             verified: verifier.finish(header.size),
+            head: self.head.map(|head| head.size),
             header,
             uncompared: self.uncompared,
         })
+    }
+
+    fn set_head(&mut self, head: ExportHead) -> Result<(), ExportError> {
+        let size = self.header.as_ref().map_or(0, |header| header.size);
+        if self.head.is_some() || self.waiting.is_none() || head.size < size {
+            return Err(self
+                .parser
+                .bad("the line stands in the wrong place, or its size is too small"));
+        }
+        self.head = Some(head);
+        Ok(())
+    }
+
+    fn gap(&mut self, to: u64) -> Result<(), ExportError> {
+        self.begin()?;
+        if self.header.as_ref().is_none_or(|header| to > header.size) {
+            return Err(self.parser.bad("the gap ends behind the log"));
+        }
+        if let Some(verifier) = &mut self.verifier {
+            verifier.skip_to(to);
+        }
+        self.group = to >> 8;
+        self.held.borrow_mut().forget_below(self.group << 8);
+        Ok(())
     }
 
     fn leaves(
@@ -132,10 +172,11 @@ impl<'a> ExportVerifier<'a> {
             return Err(ExportError::BadStart);
         }
         let root = row.map(|row| row.root);
-        options.heads.retain(|(size, head)| match root {
-            _ if *size == 0 && *head == empty_root() => false,
+        let head = self.head.as_ref().map(|head| (head.size, head.root));
+        options.heads.retain(|(size, head_root)| match root {
+            _ if *size == 0 && *head_root == empty_root() => false,
             Some(root) if *size == first => {
-                if *head != root {
+                if *head_root != root {
                     report(Violation {
                         kind: ViolationType::CheckpointMismatch,
                         block: before,
@@ -149,15 +190,45 @@ impl<'a> ExportVerifier<'a> {
                 self.uncompared.push(*size);
                 false
             }
+            _ if head.is_some() && *size > header.size => {
+                match head {
+                    Some((later, root)) if later == *size && root == *head_root => {}
+                    Some((later, _)) if later == *size => report(Violation {
+                        kind: ViolationType::CheckpointMismatch,
+                        block: None,
+                        entry: None,
+                        detail: format!("the root at size {size} is not the checkpoint's"),
+                    }),
+                    _ => self.uncompared.push(*size),
+                }
+                false
+            }
             _ => true,
         });
         let source = Source(Rc::clone(&self.held));
         let mut verifier = Verifier::new(source, options, report);
+        for content in self.shapes.drain(..) {
+            verifier.shape(&content);
+        }
         verifier.start_at(
             header.first_block,
-            self.shapes.drain(..),
+            [],
             std::mem::take(&mut self.incarnations),
         );
+        if let Some(head) = &self.head {
+            for order in &head.orders {
+                let hash = leaf_hash(&order.leaf);
+                let is_in = order.index >= header.size
+                    && verify_inclusion(
+                        &hash,
+                        order.index,
+                        head.size,
+                        &order.inclusion,
+                        &head.root,
+                    );
+                verifier.ordered_later(order.index, &order.leaf, is_in);
+            }
+        }
         self.verifier = Some(verifier);
         Ok(())
     }

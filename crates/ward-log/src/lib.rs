@@ -27,15 +27,19 @@ pub use chain::TransactionChain;
 pub use checkpoint::{Checkpoint, CheckpointError, vkey};
 pub use cosign::{WitnessKey, cosigned_at};
 pub use error::FormatError;
-pub use export::{EXPORT_VERSION, ExportError, ExportHeader, ExportWriter, MAX_EXPORT_LINE};
+pub use export::{
+    EXPORT_VERSION, ExportError, ExportHead, ExportHeader, ExportOrder, ExportWriter,
+    MAX_EXPORT_LINE,
+};
 pub use export_verify::{ExportSummary, ExportVerifier};
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use image::{Image, ImageWriter, MAX_IMAGE_LEN, Value, Values, image_commitment};
 pub use leaf::{
-    AuditMac, Column, ColumnKind, ContextLeaf, ContextSource, Details, EventLeaf, IncarnationLeaf,
-    Leaf, MAX_CONTROL_LEAF_LEN, MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN, MAX_LEAF_LEN, MAX_NAME_LEN,
-    MAX_RECORD_ID_LEN, MAX_TEXT_LEN, Operation, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf,
-    Snapshot, TrailerLeaf, ViolationKind, ViolationLeaf, record_id_text,
+    AuditMac, Column, ColumnKind, ContextLeaf, ContextSource, Details, EraseLeaf, EventLeaf,
+    IncarnationLeaf, Leaf, LeafHeader, MAX_CONTROL_LEAF_LEN, MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN,
+    MAX_LEAF_LEN, MAX_NAME_LEN, MAX_RECORD_ID_LEN, MAX_TEXT_LEN, Operation, PRUNE_UNIT, PruneLeaf,
+    RetentionLeaf, RetentionPolicy, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot,
+    TrailerLeaf, ViolationKind, ViolationLeaf, record_id_text,
 };
 pub use note::{KeyKind, SignedNote, VerifierKey};
 pub use proof::{
@@ -44,4 +48,6 @@ pub use proof::{
 pub use record::{Record, RecordSpan, RecordWriter, Records, push_record};
 pub use tlog::{AddCheckpoint, TlogError, TlogProof};
 pub use tree::{TILE_WIDTH, Tile, Tree, TreeError};
-pub use verify::{BlockInfo, LogSource, Options, Summary, Verifier, Violation, ViolationType};
+pub use verify::{
+    BlockInfo, Erased, LogSource, Options, Pruned, Summary, Verifier, Violation, ViolationType,
+};

@@ -19,7 +19,7 @@ fn export(log: &Log, first_block: u64) -> Vec<String> {
     for entry in log.entries.iter().filter(|entry| entry.index < first_leaf) {
         match Leaf::parse(&entry.leaf) {
             Ok(Leaf::Incarnation(leaf)) => incarnations.push(leaf.incarnation),
-            Ok(Leaf::Shape(leaf)) => shapes.push(leaf.shape_id()),
+            Ok(Leaf::Shape(leaf)) => shapes.push(leaf.content.to_vec()),
             _ => {}
         }
     }
@@ -31,7 +31,7 @@ fn export(log: &Log, first_block: u64) -> Vec<String> {
         size: log.blocks.values().next_back().map_or(0, |b| b.tree_size),
         taken_at: 7,
     };
-    let mut writer = ExportWriter::new(header, &incarnations, &shapes, &mut source);
+    let mut writer = ExportWriter::new(header, None, &incarnations, &shapes, &mut source);
     let mut lines = Vec::new();
     for entry in log.entries.iter().filter(|entry| entry.index >= first_leaf) {
         writer.leaf(
@@ -261,7 +261,10 @@ fn hostile_lines_are_refused() {
         (2, "tile !"),
         (2, "tile"),
         (2, "leaves !"),
-        (2, "shapes AAAA"),
+        (2, "shape AAAA"),
+        (2, "gap AAAA"),
+        (2, "head AAAA"),
+        (2, "order AAAA"),
         (2, "incarnation AAAA"),
         (2, "end AAAA"),
         (2, "\u{0}\u{ff}"),
@@ -292,7 +295,7 @@ fn an_export_that_hides_its_beginning_says_so() {
         size: 50,
         taken_at: 0,
     };
-    let mut writer = ExportWriter::new(header, &[], &[], &mut source);
+    let mut writer = ExportWriter::new(header, None, &[], &[], &mut source);
     writer.finish(&mut source);
     let lines: Vec<_> = std::iter::from_fn(|| writer.next_line()).collect();
     assert_eq!(
@@ -378,7 +381,7 @@ fn a_source_without_anything_gives_an_export_that_fails() {
         size: 50,
         taken_at: 0,
     };
-    let mut writer = ExportWriter::new(header, &[], &[], &mut Nothing);
+    let mut writer = ExportWriter::new(header, None, &[], &[], &mut Nothing);
     writer.finish(&mut Nothing);
     let lines: Vec<_> = std::iter::from_fn(|| writer.next_line()).collect();
     let (summary, violations) = read(&lines, options());

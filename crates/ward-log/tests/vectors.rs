@@ -6,10 +6,10 @@ mod common;
 use std::collections::BTreeMap;
 
 use ward_log::{
-    Checkpoint, ContextLeaf, ContextSource, Details, EventLeaf, ImageWriter, IncarnationLeaf,
-    Operation, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot, TrailerLeaf,
-    TransactionChain, Tree, ViolationKind, ViolationLeaf, empty_root, image_commitment, leaf_hash,
-    push_record, vkey,
+    Checkpoint, ContextLeaf, ContextSource, Details, EraseLeaf, EventLeaf, ImageWriter,
+    IncarnationLeaf, LeafHeader, Operation, PruneLeaf, RetentionLeaf, RowLeaf, SealLeaf, Severity,
+    Shape, ShapeLeaf, Snapshot, TrailerLeaf, TransactionChain, Tree, ViolationKind, ViolationLeaf,
+    empty_root, image_commitment, leaf_hash, push_record, vkey,
 };
 
 const SPECIFICATION: &str = include_str!("../../../docs/log-format.md");
@@ -116,6 +116,33 @@ fn computed() -> BTreeMap<&'static str, String> {
         at: 1,
     };
     let violation = encoded(|out| violation.encode(out));
+    let header = LeafHeader {
+        xid,
+        position: 3,
+        context_back: 2,
+        occurred_at: 1_700_000_000_000_004,
+    };
+    let prune = PruneLeaf {
+        header,
+        from: 1024,
+        to: 3072,
+        root: count(0x60),
+        checkpoint_size: 4000,
+        period: 220_752_000_000_000,
+    };
+    let erase = EraseLeaf {
+        header,
+        relation_oid: 16_400,
+        schema: "public",
+        table: "accounts",
+        record_id: "7",
+        reason: "\u{e4}",
+    };
+    let retention = RetentionLeaf {
+        header,
+        period: 220_752_000_000_000,
+        effective_at: 1_700_000_000_000_005,
+    };
     let seal = SealLeaf {
         block_no: 0,
         first_leaf: 0,
@@ -167,6 +194,9 @@ fn computed() -> BTreeMap<&'static str, String> {
         ("trailer_leaf", hex(&trailer)),
         ("violation_leaf", hex(&violation)),
         ("seal_leaf", hex(&seal)),
+        ("prune_leaf", hex(&encoded(|out| prune.encode(out)))),
+        ("erase_leaf", hex(&encoded(|out| erase.encode(out)))),
+        ("retention_leaf", hex(&encoded(|out| retention.encode(out)))),
         ("records", hex(&record)),
         ("root_empty", hex(&empty_root())),
         ("root_7", hex(&tree.root())),

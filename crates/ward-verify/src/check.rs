@@ -3,6 +3,7 @@
 use crate::args::Check;
 use crate::failure::Failure;
 use crate::outcome::{self, Anchor, Finding, History, Outcome, Verdict};
+use crate::removed::Removed;
 use crate::trust::{self, Held};
 use crate::{input, time};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -79,6 +80,7 @@ fn outcome(
     let ExportSummary {
         header,
         verified,
+        head,
         uncompared,
     } = summary;
     let compared = |held: &Held| !uncompared.contains(&held.checkpoint.size);
@@ -88,7 +90,7 @@ fn outcome(
         held.iter()
             .filter(|held| !tampered && compared(held) && held.checkpoint.size > header.first_leaf)
             .filter(|held| !cosigned || !held.cosignatures.is_empty())
-            .map(|held| held.checkpoint.size - 1)
+            .map(|held| held.checkpoint.size.min(header.size) - 1)
             .max()
     };
     let (covered, cosigned) = (last(false), last(true));
@@ -124,6 +126,8 @@ fn outcome(
                 cosignatures: held.cosignatures.clone(),
             })
             .collect(),
+        archive_of: head,
+        removed: Removed::of(&verified),
         histories,
         findings_total: findings.total,
         findings: findings.first,

@@ -10,6 +10,7 @@ mod input;
 mod outcome;
 mod plot;
 mod proof;
+mod removed;
 mod report;
 mod statistics;
 mod time;

@@ -1,5 +1,6 @@
 //! What a verification says, for people and as JSON.
 
+use crate::removed::Removed;
 use crate::trust::Cosignature;
 use serde::Serialize;
 use std::fmt::{self, Write};
@@ -74,10 +75,21 @@ pub struct Anchor {
     pub origin: String,
     /// The size it is of.
     pub size: u64,
-    /// Whether it was compared; not when it lies before a partial export.
+    /// Whether it was compared; not when it lies before a partial export, or behind an archive.
     pub compared: bool,
     /// The witnesses that cosigned it.
     pub cosignatures: Vec<Cosignature>,
+}
+
+impl Anchor {
+    /// Why it was not compared with an export of this size.
+    pub fn why_not(&self, size: u64) -> &'static str {
+        if self.size > size {
+            "behind this archive and not the one it is connected with: not compared"
+        } else {
+            "before this export: not compared"
+        }
+    }
 }
 
 /// A history: the log's creation, or a restore or copy from which it went on.
@@ -132,6 +144,10 @@ pub struct Outcome {
     pub unanchored_tail: u64,
     /// The checkpoints.
     pub checkpoints: Vec<Anchor>,
+    /// The size of the log that an archive is connected with.
+    pub archive_of: Option<u64>,
+    /// What was taken out of the log, and is accounted for.
+    pub removed: Removed,
     /// The histories of the log, in order.
     pub histories: Vec<History>,
     /// How many findings there are.
@@ -178,7 +194,7 @@ impl fmt::Display for Outcome {
                 anchor.size
             )?;
             if !anchor.compared {
-                write!(f, ", before this export: not compared")?;
+                write!(f, ", {}", anchor.why_not(self.size))?;
             }
             for cosignature in &anchor.cosignatures {
                 write!(
@@ -189,6 +205,13 @@ impl fmt::Display for Outcome {
             }
             writeln!(f)?;
         }
+        if let Some(size) = self.archive_of {
+            writeln!(
+                f,
+                "  archive      of a log that had {size} entries later: what lies behind is not verified"
+            )?;
+        }
+        self.removed.fmt(f)?;
         for history in &self.histories {
             writeln!(
                 f,

@@ -51,6 +51,7 @@ fn page(outcome: &Outcome, statistics: &Statistics) -> Markup {
                 (summary(outcome))
                 (findings(outcome))
                 (checkpoints(outcome))
+                (removed(outcome))
                 (histories(outcome))
                 (tables(statistics))
                 (days(statistics))
@@ -123,10 +124,48 @@ fn checkpoints(outcome: &Outcome) -> Markup {
                     tr {
                         td { (shown(&anchor.file)) }
                         td { (shown(&anchor.origin)) }
-                        td class="n" { (anchor.size) @if !anchor.compared { " (before this export: not compared)" } }
+                        td class="n" { (anchor.size) @if !anchor.compared { " (" (anchor.why_not(outcome.size)) ")" } }
                         td { @for cosignature in &anchor.cosignatures {
                             (shown(&cosignature.witness)) ", " (cosignature.at) br;
                         } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn removed(outcome: &Outcome) -> Markup {
+    let removed = &outcome.removed;
+    html! {
+        h2 { "Removed, as the log itself says" }
+        @if removed.pruned.is_empty() && removed.erasures == 0 {
+            p { "Nothing." }
+        }
+        @if !removed.pruned.is_empty() {
+            p { (removed.pruned_entries) " entries were pruned. Their hashes are still there and were verified." }
+            table {
+                tr { th { "Entries" } th class="n" { "Missing" } th class="n" { "Said by entry" } }
+                @for range in &removed.pruned {
+                    tr {
+                        td { (range.first) " to " (range.last) }
+                        td class="n" { (range.missing) }
+                        td class="n" { (range.entry) }
+                    }
+                }
+            }
+        }
+        @if removed.erasures > 0 {
+            p { "The values of " (removed.erased_values) " entries were erased. That the records were changed, when and by whom is still there." }
+            table {
+                tr { th { "Table" } th { "Record" } th { "Reason" } th class="n" { "Entries" } th class="n" { "Said by entry" } }
+                @for record in &removed.erased {
+                    tr {
+                        td { (shown(&record.table)) }
+                        td { (shown(&record.record_id)) }
+                        td { (shown(&record.reason)) }
+                        td class="n" { (record.missing) }
+                        td class="n" { (record.entry) }
                     }
                 }
             }

@@ -70,6 +70,8 @@ pub enum ViolationKind {
     PositionGap = 5,
     /// A trailer names an incarnation that is not this history's.
     ForeignIncarnation = 6,
+    /// The transaction orders something that the log's rules forbid: it was not done.
+    OrderRefused = 7,
 }
 
 impl ViolationKind {
@@ -82,6 +84,7 @@ impl ViolationKind {
             Self::UnreadableRecord => "unreadable record",
             Self::PositionGap => "positions missing",
             Self::ForeignIncarnation => "foreign incarnation",
+            Self::OrderRefused => "order refused",
         }
     }
 
@@ -93,6 +96,7 @@ impl ViolationKind {
             4 => Ok(Self::UnreadableRecord),
             5 => Ok(Self::PositionGap),
             6 => Ok(Self::ForeignIncarnation),
+            7 => Ok(Self::OrderRefused),
             _ => Err(FormatError::UndefinedValue("violation kind")),
         }
     }

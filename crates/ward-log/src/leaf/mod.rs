@@ -3,6 +3,9 @@
 mod context;
 mod control;
 mod event;
+mod header;
+mod removal;
+mod retention;
 mod row;
 mod seal;
 mod shape;
@@ -12,6 +15,9 @@ mod trailer;
 pub use context::{ContextLeaf, ContextSource};
 pub use control::{IncarnationLeaf, ViolationKind, ViolationLeaf};
 pub use event::{Details, EventLeaf, MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN, Severity};
+pub use header::LeafHeader;
+pub use removal::{EraseLeaf, PRUNE_UNIT, PruneLeaf};
+pub use retention::{RetentionLeaf, RetentionPolicy};
 pub use row::{MAX_RECORD_ID_LEN, Operation, RowLeaf, record_id_text};
 pub use seal::SealLeaf;
 pub use shape::{Column, ColumnKind, MAX_NAME_LEN, Shape, ShapeLeaf};
@@ -42,6 +48,9 @@ const EVENT: u8 = 0x06;
 const SEAL: u8 = 0x10;
 const INCARNATION: u8 = 0x11;
 const VIOLATION: u8 = 0x12;
+const PRUNE: u8 = 0x13;
+const ERASE: u8 = 0x14;
+const RETENTION: u8 = 0x15;
 
 /// One leaf of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +71,12 @@ pub enum Leaf<'a> {
     Incarnation(IncarnationLeaf<'a>),
     /// What the sealer found wrong with a transaction.
     Violation(ViolationLeaf<'a>),
+    /// Leaves are taken out of the log.
+    Prune(PruneLeaf),
+    /// Images of a record are erased.
+    Erase(EraseLeaf<'a>),
+    /// A new retention period.
+    Retention(RetentionLeaf),
 }
 
 impl<'a> Leaf<'a> {
@@ -71,7 +86,8 @@ impl<'a> Leaf<'a> {
         let kind = reader.u8()?;
         let max = match kind {
             SHAPE | SEAL => MAX_CONTROL_LEAF_LEN,
-            ROW | CONTEXT | TRAILER | EVENT | INCARNATION | VIOLATION => MAX_LEAF_LEN,
+            ROW | CONTEXT | TRAILER | EVENT | INCARNATION | VIOLATION | PRUNE | ERASE
+            | RETENTION => MAX_LEAF_LEN,
             _ => return Err(FormatError::UnknownType(kind)),
         };
         let version = reader.u8()?;
@@ -89,6 +105,9 @@ impl<'a> Leaf<'a> {
             EVENT => Self::Event(EventLeaf::parse(&mut reader)?),
             SEAL => Self::Seal(SealLeaf::parse(&mut reader)?),
             INCARNATION => Self::Incarnation(IncarnationLeaf::parse(&mut reader)?),
+            PRUNE => Self::Prune(PruneLeaf::parse(&mut reader)?),
+            ERASE => Self::Erase(EraseLeaf::parse(&mut reader)?),
+            RETENTION => Self::Retention(RetentionLeaf::parse(&mut reader)?),
             _ => Self::Violation(ViolationLeaf::parse(&mut reader)?),
         };
         reader.finish()?;
@@ -106,7 +125,19 @@ impl<'a> Leaf<'a> {
             Self::Seal(leaf) => leaf.encode(out),
             Self::Incarnation(leaf) => leaf.encode(out),
             Self::Violation(leaf) => leaf.encode(out),
+            Self::Prune(leaf) => leaf.encode(out),
+            Self::Erase(leaf) => leaf.encode(out),
+            Self::Retention(leaf) => leaf.encode(out),
         }
+    }
+
+    /// Whether the leaf is an entry of the trail: something that was changed, happened or was ordered. The others
+    /// say more about entries, or hold the log together.
+    pub fn is_entry(&self) -> bool {
+        matches!(
+            self,
+            Self::Row(_) | Self::Event(_) | Self::Prune(_) | Self::Erase(_) | Self::Retention(_)
+        )
     }
 
     /// The transaction the leaf belongs to, and its position in it; none for the sealer's own leaves.
@@ -117,6 +148,9 @@ impl<'a> Leaf<'a> {
             Self::Trailer(leaf) => Some((leaf.xid, leaf.position)),
             Self::Shape(leaf) => Some((leaf.xid, leaf.position)),
             Self::Event(leaf) => Some((leaf.xid, leaf.position)),
+            Self::Prune(PruneLeaf { header, .. })
+            | Self::Erase(EraseLeaf { header, .. })
+            | Self::Retention(RetentionLeaf { header, .. }) => Some((header.xid, header.position)),
             Self::Seal(_) | Self::Incarnation(_) | Self::Violation(_) => None,
         }
     }

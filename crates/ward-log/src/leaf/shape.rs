@@ -146,6 +146,16 @@ impl Shape {
         })
     }
 
+    /// The part of the content that names the table: its OID, schema and name.
+    pub(crate) fn table_part(content: &[u8]) -> Result<&[u8], FormatError> {
+        let max = usize::from(MAX_NAME_LEN);
+        let mut reader = Reader::new(content);
+        reader.u32()?;
+        reader.text(max, "schema name")?;
+        reader.text(max, "table name")?;
+        Ok(&content[..content.len() - reader.rest().len()])
+    }
+
     /// `SHA-256("ward/shape/v1" || content)`: the id by which row leaves name the shape.
     pub fn shape_id(content: &[u8]) -> Hash {
         labelled(LABEL, content)

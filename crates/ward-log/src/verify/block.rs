@@ -62,7 +62,7 @@ impl<S: LogSource> Verifier<'_, S> {
     /// Ends the block: with its seal leaf, or without one that can be relied on.
     pub(super) fn end_block(&mut self, seal: Option<SealLeaf>, opaque: bool) {
         self.close_transaction();
-        self.taint_next = false;
+        self.taint_next = None;
         let Some(Block {
             row, first_leaf, ..
         }) = self.block.take()
@@ -96,6 +96,8 @@ impl<S: LogSource> Verifier<'_, S> {
         self.resolve(row.as_ref().map(|row| row.root), reported);
         self.check_snapshots(seal.as_ref(), row.as_ref());
         self.check_shapes();
+        self.removals
+            .end_block(self.block_no, first_leaf, &mut self.report);
         self.blocks += 1;
         self.block_no += 1;
         if self.unresolved.is_none() {

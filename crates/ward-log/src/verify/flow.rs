@@ -3,9 +3,11 @@
 use crate::hash::{Hash, leaf_hash};
 use crate::image::image_commitment;
 use crate::leaf::{IncarnationLeaf, Leaf, RowLeaf, ViolationLeaf};
+use crate::proof::verify_consistency;
 use crate::verify::block::Block;
+use crate::verify::removal::Order;
 use crate::verify::report::{Summary, ViolationType};
-use crate::verify::transaction::Transaction;
+use crate::verify::transaction::{Taint, Transaction};
 use crate::verify::{LogSource, Verifier};
 
 impl<S: LogSource> Verifier<'_, S> {
@@ -21,7 +23,7 @@ impl<S: LogSource> Verifier<'_, S> {
                     return;
                 }
             } else {
-                self.opaque(at, earlier, None);
+                self.opaque(at, earlier, None, Taint::Altered);
             }
         }
         if index < self.next {
@@ -50,15 +52,50 @@ impl<S: LogSource> Verifier<'_, S> {
         }
     }
 
+    /// Says that no leaf before `index` will be handed in: what was not, is missing.
+    pub fn skip_to(&mut self, index: u64) {
+        if let Some((at, hash)) = self.suspect.take() {
+            self.opaque(at, hash, None, Taint::Altered);
+        }
+        if index > self.next {
+            self.missing(index);
+        }
+    }
+
+    /// Takes a leaf from behind the last one handed in, that accounts for what is missing; `is_in`: it was proven to
+    /// be in the log.
+    pub fn ordered_later(&mut self, index: u64, leaf: &[u8], is_in: bool) {
+        let order = Leaf::parse(leaf)
+            .ok()
+            .and_then(|leaf| Order::of(index, &leaf));
+        match order.filter(|_| is_in) {
+            Some(order) => self.removals.order_later(index, order),
+            None => self.report.add(
+                ViolationType::OrderForged,
+                None,
+                Some(index),
+                "the leaf is not of the log, or orders nothing",
+            ),
+        }
+    }
+
+    /// Says that the log grew to this size and root. The proof is checked when the verification ends.
+    pub fn extended_by(&mut self, size: u64, root: &Hash, proof: &[Hash]) {
+        self.extension = Some((size, *root, proof.to_vec()));
+    }
+
     /// Ends the verification. `stored_size` is the size the log is said to have: that of its last block.
     pub fn finish(mut self, stored_size: u64) -> Summary {
         if let Some((at, hash)) = self.suspect.take() {
-            self.opaque(at, hash, None);
+            self.opaque(at, hash, None, Taint::Altered);
         }
         while self.enter_block(self.next, None) {
             self.missing(u64::MAX);
         }
         self.finish_blocks();
+        self.check_extension();
+        self.removals.do_later(&mut self.report);
+        self.removals.report(&mut self.report);
         if stored_size != self.next && self.report.count == 0 {
             self.report.add(
                 ViolationType::SizeMismatch,
@@ -77,7 +114,27 @@ impl<S: LogSource> Verifier<'_, S> {
             blocks: self.blocks,
             size: self.next,
             root: self.trees.computed_root(),
+            pruned: self.removals.pruned,
+            pruned_leaves: self.removals.pruned_leaves,
+            erased: self.removals.erased,
+            erasures: self.removals.erasures,
+            erased_images: self.removals.erased_images,
             violations: self.report.count,
+        }
+    }
+
+    fn check_extension(&mut self) {
+        let Some((size, root, proof)) = self.extension.take() else {
+            return;
+        };
+        let own = self.trees.computed_root();
+        if !self.lost && !verify_consistency((self.next, &own), (size, &root), &proof) {
+            self.report.add(
+                ViolationType::CheckpointMismatch,
+                None,
+                None,
+                format!("these leaves are not the beginning of the log of {size} leaves"),
+            );
         }
     }
 
@@ -101,6 +158,9 @@ impl<S: LogSource> Verifier<'_, S> {
                 None,
                 "the block's row is missing",
             );
+        }
+        if let Some(row) = &row {
+            self.removals.enter(row.sealed_at);
         }
         let next_first = match &row {
             Some(row) if row.tree_size > self.next => row.tree_size,
@@ -175,27 +235,12 @@ impl<S: LogSource> Verifier<'_, S> {
             if !self.enter_block(self.next, None) {
                 return;
             }
-            let (block_no, first) = (self.block_no, self.next);
-            let mut count = 0u64;
-            let mut hashless = false;
-            while self.next < end && self.block_no == block_no {
-                let Some(stored) = self.trees.stored_hash(&mut self.source, self.next) else {
-                    hashless = true;
-                    break;
-                };
-                count += 1;
-                self.opaque(self.next, stored, Some(stored));
-            }
-            if count > 0 {
-                self.report.add(
-                    ViolationType::EntryMissing,
-                    Some(block_no),
-                    Some(first),
-                    format!("{count} leaves are missing from here on"),
-                );
-            }
-            if hashless {
-                self.hashless(end);
+            match self.trees.stored_hash(&mut self.source, self.next) {
+                Some(stored) => {
+                    self.removals.leaf_missing(self.block_no, self.next);
+                    self.opaque(self.next, stored, Some(stored), Taint::Missing);
+                }
+                None => self.hashless(end),
             }
         }
     }
@@ -215,7 +260,7 @@ impl<S: LogSource> Verifier<'_, S> {
             Some(self.next),
             "leaves are missing from here on, and their stored hashes too",
         );
-        self.taint();
+        self.taint(Taint::Altered);
         self.next = stop;
         let full = self
             .block
@@ -228,7 +273,7 @@ impl<S: LogSource> Verifier<'_, S> {
 
     /// A leaf whose content must not be relied on.
     #[cold]
-    fn opaque(&mut self, index: u64, hash: Hash, stored: Option<Hash>) {
+    fn opaque(&mut self, index: u64, hash: Hash, stored: Option<Hash>, taint: Taint) {
         let stored = stored
             .or_else(|| self.trees.stored_hash(&mut self.source, index))
             .unwrap_or(hash);
@@ -244,16 +289,27 @@ impl<S: LogSource> Verifier<'_, S> {
             self.known.unread_incarnations += 1;
         }
         self.next = index + 1;
-        self.taint();
+        self.note_head();
+        self.taint(taint);
         self.maybe_end_block(true);
     }
 
-    fn taint(&mut self) {
+    fn taint(&mut self, taint: Taint) {
         if let Some(transaction) = &mut self.transaction {
-            transaction.tainted = true;
+            transaction.tainted = transaction.tainted.max(Some(taint));
         }
-        self.taint_next = true;
+        self.taint_next = self.taint_next.max(Some(taint));
         self.known.incomplete = true;
+        self.removals.forget_policy();
+    }
+
+    /// Keeps the root at a size that a prune leaf may name.
+    #[inline]
+    fn note_head(&mut self) {
+        if self.removals.wants_head(self.next) && !self.lost {
+            let root = self.trees.computed_root();
+            self.removals.add_head(self.next, root);
+        }
     }
 
     /// A leaf that is what the tree was built over.
@@ -268,7 +324,7 @@ impl<S: LogSource> Verifier<'_, S> {
                     Some(index),
                     error.to_string(),
                 );
-                return self.opaque(index, hash, Some(hash));
+                return self.opaque(index, hash, Some(hash), Taint::Altered);
             }
         };
         if let Leaf::Incarnation(leaf) = &leaf {
@@ -279,7 +335,8 @@ impl<S: LogSource> Verifier<'_, S> {
         }
         self.trees.append(&mut self.source, hash, hash);
         self.next = index + 1;
-        self.entries += u64::from(matches!(leaf, Leaf::Row(_) | Leaf::Event(_)));
+        self.note_head();
+        self.entries += u64::from(leaf.is_entry());
         match &leaf {
             Leaf::Row(row) => self.row_image(index, row, image),
             _ if image.is_some() => self.image_unexpected(index),
@@ -290,7 +347,10 @@ impl<S: LogSource> Verifier<'_, S> {
             | Leaf::Event(_)
             | Leaf::Context(_)
             | Leaf::Shape(_)
-            | Leaf::Trailer(_) => {
+            | Leaf::Trailer(_)
+            | Leaf::Prune(_)
+            | Leaf::Erase(_)
+            | Leaf::Retention(_) => {
                 self.transaction_leaf(index, &leaf, &hash);
             }
             Leaf::Violation(leaf) => self.violation(index, &leaf),
@@ -308,12 +368,7 @@ impl<S: LogSource> Verifier<'_, S> {
         let bare = row.image_commit == [0; 32];
         match image {
             None if bare => {}
-            None => self.report.add(
-                ViolationType::ImageMissing,
-                Some(self.block_no),
-                Some(index),
-                "the image that the entry commits to is gone",
-            ),
+            None => self.removals.image_missing(index, row),
             Some(_) if bare => self.image_unexpected(index),
             Some(image) if image_commitment(image) == row.image_commit => {}
             Some(_) => self.report.add(
@@ -345,7 +400,13 @@ impl<S: LogSource> Verifier<'_, S> {
         if !same {
             self.open_transaction(xid, index);
         }
-        self.taint_next = false;
+        self.taint_next = None;
+        if let Leaf::Shape(shape) = leaf {
+            let id = shape.shape_id();
+            if self.known.shapes.insert(id) {
+                self.removals.add_shape(id, shape.content);
+            }
+        }
         if let Some(transaction) = &mut self.transaction {
             transaction.leaf(index, leaf, hash, &mut self.known);
         }
@@ -375,6 +436,9 @@ impl<S: LogSource> Verifier<'_, S> {
 
     pub(super) fn close_transaction(&mut self) {
         if let Some(mut transaction) = self.transaction.take() {
+            for (entry, order) in transaction.take_orders() {
+                self.removals.order(entry, order);
+            }
             if let Some(fault) = transaction.close() {
                 self.report.add(
                     fault.kind,
@@ -408,7 +472,7 @@ impl<S: LogSource> Verifier<'_, S> {
         if !same {
             self.open_transaction(leaf.xid, index);
         }
-        self.taint_next = false;
+        self.taint_next = None;
         if let Some(transaction) = &mut self.transaction {
             transaction.recorded = true;
         }

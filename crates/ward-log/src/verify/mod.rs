@@ -7,20 +7,22 @@
 
 mod block;
 mod flow;
+mod removal;
 mod report;
 mod transaction;
 mod trees;
 
-pub use report::{Summary, Violation, ViolationType};
+pub use report::{Erased, Pruned, Summary, Violation, ViolationType};
 
 use zeroize::Zeroizing;
 
 use crate::hash::Hash;
-use crate::leaf::{AuditMac, Snapshot};
+use crate::leaf::{AuditMac, Shape, Snapshot};
 use crate::tree::{Tile, Tree};
 use block::{Block, Unresolved};
+use removal::Removals;
 use report::Reporter;
-use transaction::{Known, Transaction};
+use transaction::{Known, Taint, Transaction};
 use trees::Trees;
 
 /// What is stored about a block beside its leaves.
@@ -75,6 +77,7 @@ pub struct Verifier<'a, S> {
     source: S,
     report: Reporter<'a>,
     known: Known,
+    removals: Removals,
     heads: Vec<(u64, Hash)>,
     trees: Trees,
     /// The index of the next leaf.
@@ -85,7 +88,7 @@ pub struct Verifier<'a, S> {
     /// Kept for its memory.
     spare: Option<Transaction>,
     /// The last leaf could not be read: the next transaction may have begun with it.
-    taint_next: bool,
+    taint_next: Option<Taint>,
     /// A leaf that differs from its stored hash, held back until it is known not to be a mere duplicate.
     suspect: Option<(u64, Hash)>,
     /// The highest transaction id of the block so far.
@@ -103,6 +106,8 @@ pub struct Verifier<'a, S> {
     differences: Vec<(u64, u64)>,
     /// The last tile of leaf hashes that was reported as missing.
     missing_tile: Option<u64>,
+    /// A later size and root, and the proof that this log is the beginning of that one.
+    extension: Option<(u64, Hash, Vec<Hash>)>,
     entries: u64,
     leaves: u64,
     blocks: u64,
@@ -124,6 +129,7 @@ impl<'a, S: LogSource> Verifier<'a, S> {
                 retired_key_ids: options.retired_key_ids,
                 ..Known::default()
             },
+            removals: Removals::new(),
             heads: options.heads,
             trees: Trees::default(),
             next: 0,
@@ -131,7 +137,7 @@ impl<'a, S: LogSource> Verifier<'a, S> {
             block: None,
             transaction: None,
             spare: None,
-            taint_next: false,
+            taint_next: None,
             suspect: None,
             last_xid: None,
             xids: Vec::new(),
@@ -141,10 +147,19 @@ impl<'a, S: LogSource> Verifier<'a, S> {
             lost: false,
             differences: Vec::new(),
             missing_tile: None,
+            extension: None,
             entries: 0,
             leaves: 0,
             blocks: 0,
         }
+    }
+
+    /// Makes known what a table looked like, by the content of a shape leaf that lies before the first leaf handed
+    /// in, or was pruned. Call it before the first leaf.
+    pub fn shape(&mut self, content: &[u8]) {
+        let id = Shape::shape_id(content);
+        self.known.shapes.insert(id);
+        self.removals.add_shape(id, content);
     }
 
     /// Starts at a later block: the tree before it is taken from the stored tiles and must have the root of the
@@ -162,6 +177,7 @@ impl<'a, S: LogSource> Verifier<'a, S> {
             return 0;
         };
         self.known.shapes.extend(shapes);
+        self.removals.forget_policy();
         self.known.incarnations = incarnations;
         self.block_no = block_no;
         self.head = None;
@@ -178,6 +194,7 @@ impl<'a, S: LogSource> Verifier<'a, S> {
             return self.next;
         };
         self.next = row.tree_size;
+        self.removals.enter(row.sealed_at);
         self.snapshot_before = Snapshot::parse(&row.snapshot).ok();
         self.head = Some(row.root);
         let edge = Tree::right_edge_ids(row.tree_size)

@@ -64,6 +64,8 @@ violation_types! {
     TileAltered = "tile_altered",
     /// A seal or incarnation entry does not say what the log shows.
     SealMismatch = "seal_mismatch",
+    /// A prune, erase or retention entry does not say what the log shows, or breaks the rules.
+    OrderForged = "order_forged",
     /// Entries are not in the order a block prescribes.
     OrderBroken = "order_broken",
     /// A transaction lies in a block that its snapshots exclude.
@@ -79,7 +81,7 @@ violation_types! {
 /// What was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summary {
-    /// Entries read: rows and events.
+    /// Entries read: rows, events, and what was ordered about retention.
     pub entries: u64,
     /// Leaves read.
     pub leaves: u64,
@@ -89,8 +91,48 @@ pub struct Summary {
     pub size: u64,
     /// The root over the log's leaves, as far as they verified.
     pub root: crate::Hash,
+    /// What was pruned, as leaves of the log say; the first 1,000.
+    pub pruned: Vec<Pruned>,
+    /// How many leaves are missing because they were pruned.
+    pub pruned_leaves: u64,
+    /// What was erased, as leaves of the log say; the first 1,000.
+    pub erased: Vec<Erased>,
+    /// How many leaves say that the images of a record were erased.
+    pub erasures: u64,
+    /// How many images are missing because they were erased.
+    pub erased_images: u64,
     /// Violations reported.
     pub violations: u64,
+}
+
+/// A range of leaves that was pruned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pruned {
+    /// The leaf that says so.
+    pub entry: u64,
+    /// The first leaf of the range.
+    pub from: u64,
+    /// The leaf after it.
+    pub to: u64,
+    /// How many leaves of it are missing.
+    pub missing: u64,
+}
+
+/// A record of which images were erased.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Erased {
+    /// The leaf that says so.
+    pub entry: u64,
+    /// The table's schema.
+    pub schema: String,
+    /// The table.
+    pub table: String,
+    /// The record id.
+    pub record_id: String,
+    /// Why.
+    pub reason: String,
+    /// How many images of it are missing.
+    pub images: u64,
 }
 
 /// Collects what is found within a block, so that it is reported in the order of the entries.

@@ -4,7 +4,8 @@ use std::collections::HashSet;
 
 use crate::chain::TransactionChain;
 use crate::hash::Hash;
-use crate::leaf::{AuditMac, Leaf, RowLeaf, TrailerLeaf};
+use crate::leaf::{AuditMac, EraseLeaf, Leaf, PruneLeaf, RetentionLeaf, RowLeaf, TrailerLeaf};
+use crate::verify::removal::Order;
 use crate::verify::report::ViolationType;
 
 /// What is wrong with a transaction, and at which leaf.
@@ -30,11 +31,16 @@ pub(super) struct Known {
     pub(super) incomplete: bool,
 }
 
-impl Known {
-    pub(super) fn add_shape(&mut self, id: Hash) {
-        self.shapes.insert(id);
-    }
+/// Why what follows from a leaf is not reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Taint {
+    /// It is missing, and may have been pruned.
+    Missing,
+    /// It is altered or cannot be read.
+    Altered,
+}
 
+impl Known {
     /// Whether the log has this incarnation, or may have it in a leaf that could not be read.
     fn has_incarnation(&mut self, incarnation: &[u8; 16]) -> bool {
         if self.incarnations.contains(incarnation) {
@@ -69,7 +75,11 @@ pub(super) struct Transaction {
     contexts: Vec<u32>,
     /// One of its leaves is altered, missing or unreadable, and reported as that: what follows from it is not
     /// reported again.
-    pub(super) tainted: bool,
+    pub(super) tainted: Option<Taint>,
+    /// A trailer is not of this log.
+    forged: bool,
+    /// What its leaves order.
+    orders: Vec<(u64, Order)>,
     /// The sealer recorded a violation, which stands for everything that is wrong here.
     pub(super) recorded: bool,
     closed: bool,
@@ -78,12 +88,14 @@ pub(super) struct Transaction {
 }
 
 impl Transaction {
-    pub(super) fn new(xid: u64, tainted: bool, entry: u64) -> Self {
+    pub(super) fn new(xid: u64, tainted: Option<Taint>, entry: u64) -> Self {
         Self {
             xid,
             chain: TransactionChain::new(),
             contexts: Vec::new(),
             tainted,
+            forged: false,
+            orders: Vec::new(),
             recorded: false,
             closed: false,
             last_entry: entry,
@@ -92,7 +104,7 @@ impl Transaction {
     }
 
     /// Starts over with the next transaction, keeping the memory.
-    pub(super) fn restart(&mut self, xid: u64, tainted: bool, entry: u64) {
+    pub(super) fn restart(&mut self, xid: u64, tainted: Option<Taint>, entry: u64) {
         let mut contexts = std::mem::take(&mut self.contexts);
         contexts.clear();
         *self = Self {
@@ -118,7 +130,7 @@ impl Transaction {
         self.closed = false;
         if let Some((_, position)) = leaf.place()
             && position != self.chain.count()
-            && !self.tainted
+            && self.tainted.is_none()
         {
             let expected = self.chain.count();
             self.fail(
@@ -131,8 +143,15 @@ impl Transaction {
             Leaf::Row(row) => self.row(entry, row, known),
             Leaf::Event(event) => self.context(entry, event.position, event.context_back),
             Leaf::Context(context) => self.contexts.push(context.position),
-            Leaf::Shape(shape) => known.add_shape(shape.shape_id()),
+            Leaf::Shape(_) => {}
             Leaf::Trailer(trailer) => self.trailer(entry, trailer, known),
+            Leaf::Prune(PruneLeaf { header, .. })
+            | Leaf::Erase(EraseLeaf { header, .. })
+            | Leaf::Retention(RetentionLeaf { header, .. }) => {
+                self.context(entry, header.position, header.context_back);
+                self.orders
+                    .extend(Order::of(entry, leaf).map(|order| (entry, order)));
+            }
             Leaf::Seal(_) | Leaf::Incarnation(_) | Leaf::Violation(_) => {}
         }
         self.chain.push(hash);
@@ -172,6 +191,7 @@ impl Transaction {
             );
         }
         if !known.has_incarnation(&trailer.incarnation) {
+            self.forged = true;
             self.fail(
                 ViolationType::IncarnationUnknown,
                 entry,
@@ -188,16 +208,36 @@ impl Transaction {
         match key {
             Some((_, mac)) if trailer.verify_mac_with(mac) => {}
             None if known.retired_key_ids.contains(&trailer.audit_key_id) => {}
-            Some(_) => self.fail(
-                ViolationType::TrailerForged,
+            Some(_) => self.trailer_forged(
                 entry,
                 "the trailer's MAC was not made with the audit key it names",
             ),
-            None => self.fail(
-                ViolationType::TrailerForged,
+            None => self.trailer_forged(
                 entry,
                 "the trailer names an audit key that this log does not have",
             ),
+        }
+    }
+
+    #[cold]
+    fn trailer_forged(&mut self, entry: u64, detail: &str) {
+        self.forged = true;
+        self.fail(ViolationType::TrailerForged, entry, detail);
+    }
+
+    /// What the transaction orders, once all its leaves were taken; nothing unless it is sound. Where its first
+    /// leaves are missing, its trailer has to do: they may have been pruned.
+    pub(super) fn take_orders(&mut self) -> Vec<(u64, Order)> {
+        let orders = std::mem::take(&mut self.orders);
+        let sound = match self.tainted {
+            None => self.fault.is_none(),
+            Some(Taint::Missing) => true,
+            Some(Taint::Altered) => false,
+        };
+        if sound && self.closed && !self.recorded && !self.forged {
+            orders
+        } else {
+            Vec::new()
         }
     }
 
@@ -211,6 +251,6 @@ impl Transaction {
             );
         }
         let fault = self.fault.take();
-        fault.filter(|_| !self.tainted && !self.recorded)
+        fault.filter(|_| self.tainted.is_none() && !self.recorded)
     }
 }

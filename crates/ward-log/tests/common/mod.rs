@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use ward_log::{
     AuditMac, BlockInfo, Column, ColumnKind, ContextLeaf, ContextSource, Details, EventLeaf, Hash,
-    ImageWriter, IncarnationLeaf, Leaf, LogSource, Operation, Options, RowLeaf, SealLeaf, Severity,
-    Shape, ShapeLeaf, Snapshot, Summary, TrailerLeaf, TransactionChain, Tree, Verifier, Violation,
-    ViolationKind, ViolationLeaf, empty_root, image_commitment, leaf_hash,
+    ImageWriter, IncarnationLeaf, Leaf, LeafHeader, LogSource, Operation, Options, RowLeaf,
+    SealLeaf, Severity, Shape, ShapeLeaf, Snapshot, Summary, TrailerLeaf, TransactionChain, Tree,
+    Verifier, Violation, ViolationKind, ViolationLeaf, empty_root, image_commitment, leaf_hash,
 };
 
 pub const KEY_ID: [u8; 8] = *b"auditkey";
@@ -157,6 +157,8 @@ pub struct Builder {
     shape_sent: bool,
     pending: Vec<(u64, Vec<LeafAndImage>)>,
     salt: u64,
+    /// Added to the times of sealing.
+    pub later: i64,
 }
 
 pub fn shape() -> Shape {
@@ -196,7 +198,57 @@ impl Builder {
             shape_sent: false,
             pending: Vec::new(),
             salt: 0,
+            later: 0,
         }
+    }
+
+    /// A transaction of one leaf that stands behind its context, signed with `key`.
+    pub fn order(
+        &mut self,
+        xid: u64,
+        key: &[u8; 32],
+        encode: impl FnOnce(LeafHeader, &mut Vec<u8>),
+    ) {
+        let mut chain = TransactionChain::new();
+        let mut leaves = Vec::new();
+        let mut leaf = Vec::new();
+        self.context(xid, 0).encode(&mut leaf);
+        chain.push(&leaf_hash(&leaf));
+        leaves.push((std::mem::take(&mut leaf), None));
+        let header = LeafHeader {
+            xid,
+            position: 1,
+            context_back: 1,
+            occurred_at: 4_999_999 + self.later,
+        };
+        encode(header, &mut leaf);
+        chain.push(&leaf_hash(&leaf));
+        leaves.push((std::mem::take(&mut leaf), None));
+        TrailerLeaf::close(xid, &chain, INCARNATION, KEY_ID, &AuditMac::new(key)).encode(&mut leaf);
+        leaves.push((leaf, None));
+        self.pending.push((xid, leaves));
+    }
+
+    /// What the sealer says about the transaction before.
+    pub fn refuse(&mut self, xid: u64) {
+        let mut leaf = Vec::new();
+        ViolationLeaf {
+            xid,
+            kind: ViolationKind::OrderRefused,
+            detail: "the leaves are too young",
+            at: 3,
+        }
+        .encode(&mut leaf);
+        self.pending.last_mut().unwrap().1.push((leaf, None));
+    }
+
+    /// The root over the first leaves.
+    pub fn root(&self, size: u64) -> Hash {
+        let mut tree = Tree::new();
+        for entry in &self.log.entries[..size as usize] {
+            tree.append(leaf_hash(&entry.leaf));
+        }
+        tree.root()
     }
 
     fn row_image(&mut self, row: &RowSpec) -> Option<Vec<u8>> {
@@ -381,7 +433,7 @@ impl Builder {
         for (leaf, image) in ready.into_iter().flat_map(|(_, leaves)| leaves) {
             self.append(leaf, image);
         }
-        let sealed_at = 5_000_000 + block_no as i64;
+        let sealed_at = 5_000_000 + block_no as i64 + self.later;
         let mut leaf = Vec::new();
         SealLeaf {
             block_no,

@@ -148,11 +148,11 @@ pub fn export(log: &Log, first_block: u64) -> String {
         .iter()
         .filter(|entry| entry.index < first_leaf)
         .filter_map(|entry| match Leaf::parse(&entry.leaf) {
-            Ok(Leaf::Shape(shape)) => Some(shape.shape_id()),
+            Ok(Leaf::Shape(shape)) => Some(shape.content.to_vec()),
             _ => None,
         })
         .collect();
-    let mut writer = ExportWriter::new(header, &[common::INCARNATION], &shapes, &mut source);
+    let mut writer = ExportWriter::new(header, None, &[common::INCARNATION], &shapes, &mut source);
     for entry in log.entries.iter().filter(|entry| entry.index >= first_leaf) {
         writer.leaf(
             entry.index,

@@ -1,0 +1,310 @@
+//! What is missing from the log, and whether the log itself says that it was removed.
+//!
+//! What says so comes later in the log than what is missing. So what is missing is kept until the end, or until a
+//! prune or erase leaf accounts for it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::mem;
+
+use crate::hash::{Hash, labelled};
+use crate::leaf::{
+    EraseLeaf, Leaf, PRUNE_UNIT, PruneLeaf, RetentionLeaf, RetentionPolicy, RowLeaf, Shape,
+};
+use crate::verify::report::{Erased, Pruned, Reporter, ViolationType};
+
+/// More gaps or records than these are not kept: an honest log has fewer, and a log that is wrong throughout must
+/// not fill the memory.
+const MAX_KEPT: usize = 0x10_0000;
+/// More removals than these are counted, but not listed.
+const MAX_LISTED: usize = 1000;
+
+const OTHER_TREE: &str = "the prune leaf names another tree";
+
+/// What a leaf orders, kept until its transaction is known to be sound.
+#[derive(Debug, Clone)]
+pub(super) enum Order {
+    Retention(RetentionLeaf),
+    Prune(PruneLeaf),
+    Erase { erased: Erased, key: Hash },
+}
+
+impl Order {
+    /// The order that a leaf gives, if it is one that gives orders.
+    #[inline]
+    pub(super) fn of(entry: u64, leaf: &Leaf<'_>) -> Option<Self> {
+        match leaf {
+            Leaf::Retention(leaf) => Some(Self::Retention(leaf.clone())),
+            Leaf::Prune(leaf) => Some(Self::Prune(leaf.clone())),
+            Leaf::Erase(leaf) => Some(Self::erase(entry, leaf)),
+            _ => None,
+        }
+    }
+
+    fn erase(entry: u64, leaf: &EraseLeaf<'_>) -> Self {
+        let mut table = Vec::new();
+        leaf.encode_table(&mut table);
+        Self::Erase {
+            key: record_key(&table_key(&table), leaf.record_id),
+            erased: Erased {
+                entry,
+                schema: leaf.schema.to_owned(),
+                table: leaf.table.to_owned(),
+                record_id: leaf.record_id.to_owned(),
+                reason: leaf.reason.to_owned(),
+                images: 0,
+            },
+        }
+    }
+}
+
+fn table_key(table_part: &[u8]) -> Hash {
+    labelled(b"table", table_part)
+}
+
+fn record_key(table: &Hash, record_id: &str) -> Hash {
+    labelled(table, record_id.as_bytes())
+}
+
+/// Missing leaves.
+struct Gap {
+    block: u64,
+    first: u64,
+    end: u64,
+}
+
+/// Missing images of one record.
+struct Images {
+    block: u64,
+    first: u64,
+    count: u64,
+}
+
+/// What was ordered and what is missing.
+#[derive(Default)]
+pub(super) struct Removals {
+    policy: RetentionPolicy,
+    /// From when on the policy is known: leaves that were not read may have changed it.
+    policy_from: i64,
+    /// The latest time of sealing so far.
+    time: i64,
+    gaps: Vec<Gap>,
+    /// Root and time at every multiple of the unit within and behind gaps.
+    heads: BTreeMap<u64, (Hash, i64)>,
+    /// The table of each shape.
+    tables: HashMap<Hash, Hash>,
+    /// Missing images of the block that is being read: entry, shape, record id.
+    unresolved: Vec<(u64, Hash, String)>,
+    images: HashMap<Hash, Images>,
+    /// Orders of the block that is being read, with their leaves' indexes.
+    orders: Vec<(u64, Order)>,
+    /// Orders from behind the last leaf.
+    later: Vec<(u64, Order)>,
+    pub(super) pruned: Vec<Pruned>,
+    pub(super) pruned_leaves: u64,
+    pub(super) erased: Vec<Erased>,
+    pub(super) erasures: u64,
+    pub(super) erased_images: u64,
+}
+
+impl Removals {
+    /// Those of a log that is read from its first leaf on.
+    pub(super) fn new() -> Self {
+        Self {
+            policy_from: i64::MIN,
+            ..Self::default()
+        }
+    }
+
+    /// Leaves were not read: what they ordered is unknown.
+    pub(super) fn forget_policy(&mut self) {
+        self.policy_from = i64::MAX;
+    }
+
+    /// A block that was sealed at this time begins.
+    pub(super) fn enter(&mut self, sealed_at: i64) {
+        self.time = self.time.max(sealed_at);
+    }
+
+    pub(super) fn add_shape(&mut self, id: Hash, content: &[u8]) {
+        if let Ok(table) = Shape::table_part(content) {
+            self.tables.insert(id, table_key(table));
+        }
+    }
+
+    /// Leaf `index` is missing.
+    pub(super) fn leaf_missing(&mut self, block: u64, index: u64) {
+        match self.gaps.last_mut() {
+            Some(gap) if gap.end == index => gap.end = index + 1,
+            _ => self.gaps.push(Gap {
+                block,
+                first: index,
+                end: index + 1,
+            }),
+        }
+    }
+
+    /// Whether the root at `size` is wanted: leaves that a prune leaf may speak of end there.
+    #[inline]
+    pub(super) fn wants_head(&self, size: u64) -> bool {
+        size.is_multiple_of(PRUNE_UNIT)
+            && self
+                .gaps
+                .last()
+                .is_some_and(|gap| gap.end + PRUNE_UNIT > size)
+    }
+
+    pub(super) fn add_head(&mut self, size: u64, root: Hash) {
+        self.heads.insert(size, (root, self.time));
+    }
+
+    /// The image of row leaf `index` is missing.
+    pub(super) fn image_missing(&mut self, index: u64, row: &RowLeaf<'_>) {
+        let record_id = row.record_id.unwrap_or_default().to_owned();
+        self.unresolved.push((index, row.shape, record_id));
+    }
+
+    /// A sound transaction has ordered this.
+    pub(super) fn order(&mut self, entry: u64, order: Order) {
+        self.orders.push((entry, order));
+    }
+
+    /// A leaf behind the last one that is read orders this.
+    pub(super) fn order_later(&mut self, entry: u64, order: Order) {
+        self.later.push((entry, order));
+    }
+
+    /// Does what leaves behind the last one order. When they were sealed, and under which policy, is not known.
+    pub(super) fn do_later(&mut self, report: &mut Reporter<'_>) {
+        for (entry, order) in mem::take(&mut self.later) {
+            match order {
+                Order::Retention(_) => {}
+                Order::Prune(leaf) if self.is_other_tree(&leaf) => {
+                    report.add(ViolationType::OrderForged, None, Some(entry), OTHER_TREE)
+                }
+                Order::Prune(leaf) => self.prune(entry, &leaf),
+                Order::Erase { erased, key } => self.erase(erased, &key),
+            }
+        }
+    }
+
+    fn is_other_tree(&self, leaf: &PruneLeaf) -> bool {
+        let head = self.heads.get(&leaf.to);
+        head.is_some_and(|(root, _)| *root != leaf.root)
+    }
+
+    /// Ends a block: keeps what is missing, and does what was ordered.
+    pub(super) fn end_block(&mut self, block: u64, first_leaf: u64, report: &mut Reporter<'_>) {
+        for (entry, shape, record_id) in mem::take(&mut self.unresolved) {
+            // no erase leaf accounts for a row of a table that nothing describes
+            let table = self.tables.get(&shape).unwrap_or(&shape);
+            let images = Images {
+                block,
+                first: entry,
+                count: 0,
+            };
+            let key = record_key(table, &record_id);
+            self.images.entry(key).or_insert(images).count += 1;
+        }
+        for (entry, order) in mem::take(&mut self.orders) {
+            match order {
+                Order::Retention(leaf) if self.policy_from <= self.time => {
+                    self.policy.change(&leaf, self.time);
+                }
+                Order::Retention(leaf) => {
+                    self.policy = RetentionPolicy::announced(&leaf);
+                    self.policy_from = leaf.effective_at;
+                }
+                Order::Prune(leaf) => match self.check(&leaf, first_leaf) {
+                    Ok(()) => self.prune(entry, &leaf),
+                    Err(detail) => {
+                        report.add(ViolationType::OrderForged, Some(block), Some(entry), detail);
+                    }
+                },
+                Order::Erase { erased, key } => self.erase(erased, &key),
+            }
+        }
+        if self.gaps.len() > MAX_KEPT || self.images.len() > MAX_KEPT {
+            self.report(report);
+        }
+    }
+
+    /// Whether a prune leaf may say what it says, as far as what is known tells.
+    fn check(&self, leaf: &PruneLeaf, first_leaf: u64) -> Result<(), &'static str> {
+        if leaf.checkpoint_size > first_leaf {
+            return Err("the prune leaf names a checkpoint of leaves that came later");
+        }
+        if self.policy_from <= self.time && self.policy.in_force(self.time) != leaf.period {
+            return Err("the prune leaf names a retention period that was not in force");
+        }
+        if self.is_other_tree(leaf) {
+            return Err(OTHER_TREE);
+        }
+        match self.heads.get(&leaf.to) {
+            Some((_, time)) if self.time.saturating_sub(*time) < leaf.period => {
+                Err("the prune leaf names leaves that were too young")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn prune(&mut self, entry: u64, leaf: &PruneLeaf) {
+        let mut missing = 0;
+        let mut rest = Vec::new();
+        for gap in mem::take(&mut self.gaps) {
+            let (first, end) = (gap.first.max(leaf.from), gap.end.min(leaf.to));
+            if first >= end {
+                rest.push(gap);
+                continue;
+            }
+            missing += end - first;
+            for (first, end) in [(gap.first, first), (end, gap.end)] {
+                if first < end {
+                    rest.push(Gap { first, end, ..gap });
+                }
+            }
+        }
+        self.gaps = rest;
+        self.pruned_leaves += missing;
+        if self.pruned.len() < MAX_LISTED {
+            self.pruned.push(Pruned {
+                entry,
+                from: leaf.from,
+                to: leaf.to,
+                missing,
+            });
+        }
+    }
+
+    fn erase(&mut self, mut erased: Erased, key: &Hash) {
+        erased.images = self.images.remove(key).map_or(0, |images| images.count);
+        self.erased_images += erased.images;
+        self.erasures += 1;
+        if self.erased.len() < MAX_LISTED {
+            self.erased.push(erased);
+        }
+    }
+
+    /// Reports what nothing accounts for.
+    pub(super) fn report(&mut self, report: &mut Reporter<'_>) {
+        for gap in mem::take(&mut self.gaps) {
+            report.add(
+                ViolationType::EntryMissing,
+                Some(gap.block),
+                Some(gap.first),
+                format!("{} leaves are missing from here on", gap.end - gap.first),
+            );
+        }
+        for images in mem::take(&mut self.images).into_values() {
+            let more = match images.count {
+                1 => String::new(),
+                count => format!(", and {} others of the record", count - 1),
+            };
+            report.add(
+                ViolationType::ImageMissing,
+                Some(images.block),
+                Some(images.first),
+                format!("the image that the entry commits to is gone{more}"),
+            );
+        }
+    }
+}

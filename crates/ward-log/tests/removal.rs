@@ -1,0 +1,539 @@
+//! Retention, prune and erase leaves: read back as written, and what a verifier makes of them.
+
+mod common;
+
+use common::{Builder, Entry, KEY, Log, insert, one, options, seen};
+use proptest::prelude::*;
+use ward_log::{
+    EraseLeaf, ExportHead, ExportHeader, ExportOrder, ExportSummary, ExportVerifier, ExportWriter,
+    FormatError, Leaf, LeafHeader, MAX_LEAF_LEN, PRUNE_UNIT, PruneLeaf, RetentionLeaf,
+    RetentionPolicy, Tree, Violation, consistency_proof, inclusion_proof, leaf_hash,
+};
+
+const FORGED: [u8; 32] = [8; 32];
+const PERIOD: i64 = 1_000;
+
+fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    encode(&mut out);
+    out
+}
+
+fn header(xid: u64) -> LeafHeader {
+    LeafHeader {
+        xid,
+        position: 1,
+        context_back: 1,
+        occurred_at: 2,
+    }
+}
+
+proptest! {
+    #[test]
+    fn orders_read_back(xid: u64, position: u32, context_back: u32, occurred_at: i64, unit in 0u64..1000,
+                        units in 1u64..1000, beyond in 0u64..1000, root: [u8; 32], period in 1i64.., oid: u32,
+                        schema in ".{0,30}", table in ".{0,30}", record in ".{0,60}", reason in ".{1,60}") {
+        let header = LeafHeader { xid, position, context_back, occurred_at };
+        let (from, to) = (unit * PRUNE_UNIT, (unit + units) * PRUNE_UNIT);
+        let leaves = [
+            Leaf::Prune(PruneLeaf { header, from, to, root, checkpoint_size: to + beyond, period }),
+            Leaf::Erase(EraseLeaf {
+                header, relation_oid: oid, schema: &schema, table: &table, record_id: &record, reason: &reason,
+            }),
+            Leaf::Retention(RetentionLeaf { header, period, effective_at: period }),
+        ];
+        for leaf in leaves {
+            let mut bytes = encoded(|out| leaf.encode(out));
+            prop_assert_eq!(Leaf::parse(&bytes).unwrap(), leaf.clone());
+            prop_assert_eq!(leaf.place(), Some((xid, position)));
+            for cut in 0..bytes.len() {
+                prop_assert!(Leaf::parse(&bytes[..cut]).is_err(), "cut at {}", cut);
+            }
+            bytes.push(0);
+            prop_assert_eq!(Leaf::parse(&bytes), Err(FormatError::TrailingBytes));
+            bytes[1] = 2;
+            prop_assert_eq!(Leaf::parse(&bytes), Err(FormatError::UnknownVersion(2)));
+        }
+    }
+
+    /// Whatever is set in whatever order, a shorter period never takes effect before the longer one has passed.
+    #[test]
+    fn a_period_is_never_shortened_at_once(changes in prop::collection::vec((0i64..50, 0i64..100), 1..30)) {
+        let mut policy = RetentionPolicy::default();
+        let mut at = 0;
+        for (period, wait) in changes {
+            at += wait;
+            let before = policy.in_force(at);
+            let leaf = RetentionLeaf {
+                header: LeafHeader { occurred_at: at, ..header(1) }, period, effective_at: i64::MIN,
+            };
+            policy.change(&leaf, at);
+            let longer = period == 0 || (before != 0 && period >= before);
+            prop_assert_eq!(policy.in_force(at), if longer { period } else { before });
+            if !longer {
+                let passed = at + if before == 0 { period } else { before };
+                prop_assert_eq!(policy.in_force(passed - 1), before);
+                prop_assert_eq!(policy.in_force(passed), period);
+                prop_assert_eq!(policy.to_follow(at), Some((period, passed)));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_an_order_must_not_be() {
+    let honest = PruneLeaf {
+        header: header(1),
+        from: 0,
+        to: PRUNE_UNIT,
+        root: [0; 32],
+        checkpoint_size: PRUNE_UNIT,
+        period: 1,
+    };
+    let wrong = [
+        PruneLeaf {
+            from: PRUNE_UNIT,
+            ..honest.clone()
+        },
+        PruneLeaf {
+            from: 1,
+            ..honest.clone()
+        },
+        PruneLeaf {
+            to: PRUNE_UNIT + 1,
+            checkpoint_size: 5000,
+            ..honest.clone()
+        },
+        PruneLeaf {
+            checkpoint_size: PRUNE_UNIT - 1,
+            ..honest.clone()
+        },
+        PruneLeaf {
+            period: 0,
+            ..honest.clone()
+        },
+        PruneLeaf {
+            period: -1,
+            ..honest
+        },
+    ];
+    for leaf in wrong {
+        assert!(
+            Leaf::parse(&encoded(|out| leaf.encode(out))).is_err(),
+            "{leaf:?}"
+        );
+    }
+    let retention = RetentionLeaf {
+        header: header(1),
+        period: -1,
+        effective_at: 0,
+    };
+    let error = Leaf::parse(&encoded(|out| retention.encode(out))).unwrap_err();
+    assert_eq!(error, FormatError::UndefinedValue("period"));
+    let long = "\u{e4}".repeat(5000);
+    let mut erase = EraseLeaf {
+        header: header(1),
+        relation_oid: 1,
+        schema: &long,
+        table: &long,
+        record_id: &long,
+        reason: "",
+    };
+    let error = Leaf::parse(&encoded(|out| erase.encode(out))).unwrap_err();
+    assert_eq!(error, FormatError::UndefinedValue("reason"));
+    // The longest is a leaf: names and reason are cut between characters, the record id is hashed.
+    erase.reason = &long;
+    let bytes = encoded(|out| erase.encode(out));
+    assert!(bytes.len() <= MAX_LEAF_LEN);
+    let Ok(Leaf::Erase(read)) = Leaf::parse(&bytes) else {
+        panic!("the longest erase leaf does not read")
+    };
+    assert_eq!((read.schema.len(), read.reason.len()), (1024, 4096));
+    assert!(read.record_id.starts_with("sha256:"));
+}
+
+/// Block 0 sets the period and has more than a unit of leaves, block 1 a row; block 2, which is sealed `later`, is
+/// for the order to prune them.
+fn aged(later: i64) -> Builder {
+    let mut builder = Builder::new();
+    builder.order(100, &KEY, |header, out| {
+        RetentionLeaf {
+            header,
+            period: PERIOD,
+            effective_at: 0,
+        }
+        .encode(out);
+    });
+    let rows: Vec<_> = (0..1030).map(insert).collect();
+    builder.transaction(101, &rows);
+    builder.seal(seen(105));
+    builder.transaction(110, &[insert(2000)]);
+    builder.seal(seen(115));
+    builder.later = later;
+    builder
+}
+
+fn prune(builder: &Builder, header: LeafHeader) -> PruneLeaf {
+    PruneLeaf {
+        header,
+        from: 0,
+        to: PRUNE_UNIT,
+        root: builder.root(PRUNE_UNIT),
+        checkpoint_size: builder.log.size(),
+        period: PERIOD,
+    }
+}
+
+/// A log whose first leaves were ordered to be pruned as `change` says, and are missing.
+fn pruned(later: i64, key: &[u8; 32], change: impl Fn(PruneLeaf) -> PruneLeaf) -> Log {
+    let mut builder = aged(later);
+    let leaf = change(prune(&builder, header(120)));
+    builder.order(120, key, |header, out| {
+        PruneLeaf { header, ..leaf }.encode(out)
+    });
+    builder.seal(seen(125));
+    builder.log.entries.drain(..PRUNE_UNIT as usize);
+    builder.log
+}
+
+#[test]
+fn pruned_leaves_may_be_missing() {
+    let log = pruned(2_000, &KEY, |leaf| leaf);
+    let (summary, found) = log.verify_with(options());
+    assert_eq!(found, []);
+    assert_eq!((summary.pruned_leaves, summary.pruned.len()), (1024, 1));
+    let range = &summary.pruned[0];
+    assert_eq!((range.from, range.to, range.missing), (0, 1024, 1024));
+    let Ok(Leaf::Prune(_)) = Leaf::parse(&log.entries[(range.entry - 1024) as usize].leaf) else {
+        panic!("{} is no prune leaf", range.entry)
+    };
+    // Checkpoints of the leaves that are gone are still compared.
+    let block = log.blocks[&0].clone();
+    let mut held = options();
+    held.heads = vec![(block.tree_size, block.root)];
+    assert_eq!(log.verify_with(held.clone()).1, []);
+    held.heads[0].1[0] ^= 1;
+    assert_eq!(log.verify_with(held).1.len(), 1);
+}
+
+#[test]
+fn pruned_leaves_may_still_be_there() {
+    let full = aged(2_000);
+    let log = pruned(2_000, &KEY, |leaf| leaf);
+    for kept in [1usize, 1000, 1023] {
+        let mut log = log.clone();
+        log.entries.insert(0, full.log.entries[kept].clone());
+        let (summary, found) = log.verify_with(options());
+        assert_eq!(found, [], "{kept}");
+        assert_eq!(summary.pruned_leaves, 1023);
+    }
+}
+
+#[test]
+fn an_unrecorded_prune() {
+    let mut builder = aged(2_000);
+    builder.seal(seen(125));
+    builder.log.entries.drain(..PRUNE_UNIT as usize);
+    assert_eq!(builder.log.found(), one("entry_missing", 0, 0));
+    // More than was ordered: the leaf behind the range.
+    let mut log = pruned(2_000, &KEY, |leaf| leaf);
+    log.entries.remove(0);
+    assert_eq!(log.found(), one("entry_missing", 0, 1024));
+}
+
+#[test]
+fn a_forged_prune_leaf() {
+    // without the audit key
+    let log = pruned(2_000, &FORGED, |leaf| leaf);
+    let kinds: Vec<_> = log.found().iter().map(|found| found.0).collect();
+    assert_eq!(kinds, ["trailer_forged", "entry_missing"]);
+    // with it, against the rules
+    let breaches: [(i64, fn(PruneLeaf) -> PruneLeaf); 3] = [
+        (500, |leaf| leaf),
+        (2_000, |leaf| PruneLeaf {
+            root: [1; 32],
+            ..leaf
+        }),
+        (2_000, |leaf| PruneLeaf {
+            checkpoint_size: 5_000,
+            ..leaf
+        }),
+    ];
+    for (later, change) in breaches {
+        let kinds: Vec<_> = pruned(later, &KEY, change)
+            .found()
+            .iter()
+            .map(|found| found.0)
+            .collect();
+        assert_eq!(kinds, ["order_forged", "entry_missing"], "{later}");
+    }
+}
+
+#[test]
+fn a_refused_prune_leaf_accounts_for_nothing() {
+    let mut builder = aged(2_000);
+    let leaf = prune(&builder, header(120));
+    builder.order(120, &KEY, |header, out| {
+        PruneLeaf { header, ..leaf }.encode(out)
+    });
+    builder.refuse(120);
+    builder.seal(seen(125));
+    builder.log.entries.drain(..PRUNE_UNIT as usize);
+    let kinds: Vec<_> = builder.log.found().iter().map(|found| found.0).collect();
+    assert_eq!(kinds, ["recorded_violation", "entry_missing"]);
+}
+
+#[test]
+fn a_prune_leaf_that_names_another_period() {
+    // the period is set behind the leaves that are pruned, so that the verifier knows it
+    let kinds = |effective_at: i64, period: i64| {
+        let mut builder = aged(2_000);
+        builder.order(117, &KEY, |header, out| {
+            RetentionLeaf {
+                header,
+                period: 500,
+                effective_at,
+            }
+            .encode(out);
+        });
+        let leaf = prune(&builder, header(120));
+        builder.order(120, &KEY, |header, out| {
+            PruneLeaf {
+                header,
+                period,
+                ..leaf
+            }
+            .encode(out);
+        });
+        builder.seal(seen(125));
+        builder.log.entries.drain(..PRUNE_UNIT as usize);
+        let found = builder.log.found();
+        found.iter().map(|found| found.0).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(5_001_000, 500), [""; 0]);
+    assert_eq!(kinds(5_001_000, 400), ["order_forged", "entry_missing"]);
+    // Before that, the leaf that set the period was pruned: nothing can be said against any.
+    assert_eq!(kinds(5_900_000, 400), [""; 0]);
+}
+
+fn erase(log: &Log, record_id: &str, reason: &str, header: LeafHeader) -> Vec<u8> {
+    let row = log.position_of(|leaf| matches!(leaf, Leaf::Row(_)));
+    assert!(row > 0);
+    encoded(|out| {
+        EraseLeaf {
+            header,
+            relation_oid: 16_400,
+            schema: "public",
+            table: "accounts",
+            record_id,
+            reason,
+        }
+        .encode(out);
+    })
+}
+
+/// Two blocks with rows of records 1 and 2, and an order in the second block to erase record 1.
+fn erased(key: &[u8; 32]) -> Log {
+    let mut builder = Builder::new();
+    builder.transaction(100, &[insert(1), insert(2)]);
+    builder.seal(seen(105));
+    builder.transaction(110, &[insert(1), insert(2)]);
+    let log = builder.log.clone();
+    builder.order(120, key, |header, out| {
+        out.extend(erase(&log, "1", "request 17", header));
+    });
+    builder.transaction(121, &[insert(1)]);
+    builder.seal(seen(125));
+    builder.transaction(130, &[insert(1)]);
+    builder.seal(seen(135));
+    builder.log
+}
+
+/// The rows of a record, as they are stored.
+fn rows<'a>(log: &'a mut Log, record: &'a str) -> impl Iterator<Item = &'a mut Entry> {
+    log.entries.iter_mut().filter(move |entry| {
+        matches!(Leaf::parse(&entry.leaf), Ok(Leaf::Row(row)) if row.record_id == Some(record))
+    })
+}
+
+#[test]
+fn erased_images_may_be_missing() {
+    let mut log = erased(&KEY);
+    assert_eq!(log.found(), []);
+    // up to the end of the block that holds the leaf
+    rows(&mut log, "1")
+        .take(3)
+        .for_each(|entry| entry.image = None);
+    let (summary, found) = log.verify_with(options());
+    assert_eq!(found, []);
+    assert_eq!((summary.erased_images, summary.erasures), (3, 1));
+    let record = &summary.erased[0];
+    assert_eq!(
+        (
+            record.table.as_str(),
+            record.record_id.as_str(),
+            record.images
+        ),
+        ("accounts", "1", 3)
+    );
+    assert_eq!(record.reason, "request 17");
+}
+
+#[test]
+fn erase_an_image_without_a_leaf() {
+    for (record, at) in [("2", 0), ("2", 1), ("1", 3)] {
+        let mut log = erased(&KEY);
+        let entry = rows(&mut log, record).nth(at).unwrap();
+        entry.image = None;
+        let index = entry.index;
+        let found = log.verify_with(options()).1;
+        assert_eq!(found.len(), 1, "{record} {at}: {found:?}");
+        assert_eq!(found[0].kind.as_str(), "image_missing");
+        assert_eq!(found[0].entry, Some(index));
+    }
+}
+
+#[test]
+fn a_forged_erase_leaf() {
+    let mut log = erased(&FORGED);
+    rows(&mut log, "1")
+        .take(3)
+        .for_each(|entry| entry.image = None);
+    let kinds: Vec<_> = log.found().iter().map(|found| found.0).collect();
+    assert_eq!(kinds, ["trailer_forged", "image_missing"]);
+}
+
+#[test]
+fn an_erased_record_of_a_table_that_was_described_before_the_cut() {
+    let mut builder = aged(2_000);
+    let leaf = prune(&builder, header(120));
+    builder.order(120, &KEY, |header, out| {
+        PruneLeaf { header, ..leaf }.encode(out)
+    });
+    let log = builder.log.clone();
+    builder.order(121, &KEY, |header, out| {
+        out.extend(erase(&log, "2000", "request 18", header));
+    });
+    builder.seal(seen(125));
+    rows(&mut builder.log, "2000").for_each(|entry| entry.image = None);
+    builder.log.entries.drain(..PRUNE_UNIT as usize);
+    // The verifier has to be told what the table looked like.
+    let kinds: Vec<_> = builder.log.found().iter().map(|found| found.0).collect();
+    assert_eq!(kinds, ["image_missing"]);
+    let mut found = Vec::new();
+    let mut report = |violation| found.push(violation);
+    let mut verifier =
+        ward_log::Verifier::new(common::Stored(&builder.log), options(), &mut report);
+    verifier.shape(&common::shape().encode_content().unwrap());
+    for entry in &builder.log.entries {
+        verifier.leaf(entry.index, &entry.leaf, entry.image.as_deref());
+    }
+    let size = verifier.finish(builder.log.blocks[&2].tree_size);
+    assert_eq!((size.pruned_leaves, size.erased_images), (1024, 1));
+    assert_eq!(found, []);
+}
+
+/// What an export of the log finds that ends with block `last`, connected with the whole log, and its summary.
+fn archived(log: &Log, last: u64, beyond: &[u64]) -> (ExportSummary, Vec<&'static str>) {
+    let mut tree = Tree::new();
+    for entry in &log.entries {
+        tree.append(leaf_hash(&entry.leaf));
+    }
+    let tile = |level: u8, index: u64| log.tiles.get(&(level, index)).cloned();
+    let (end, size) = (log.blocks[&last].tree_size, log.size());
+    let head = ExportHead {
+        size,
+        root: tree.root(),
+        consistency: consistency_proof(end, size, tile).unwrap(),
+        orders: beyond
+            .iter()
+            .map(|index| ExportOrder {
+                index: *index,
+                leaf: log.entries[*index as usize].leaf.clone(),
+                inclusion: inclusion_proof(*index, size, tile).unwrap(),
+            })
+            .collect(),
+    };
+    export(log, last, Some(&head))
+}
+
+fn export(log: &Log, last: u64, head: Option<&ExportHead>) -> (ExportSummary, Vec<&'static str>) {
+    let mut source = common::Stored(log);
+    let header = ExportHeader {
+        origin: "example.org/log".into(),
+        first_block: 0,
+        first_leaf: 0,
+        blocks: last + 1,
+        size: log.blocks[&last].tree_size,
+        taken_at: 7,
+    };
+    let shape = common::shape().encode_content().unwrap();
+    let mut writer = ExportWriter::new(header.clone(), head, &[], &[shape], &mut source);
+    let first = log.entries[0].index;
+    for step in (0..first).step_by(512).skip(1).chain([first]) {
+        writer.gap(step, &mut source);
+    }
+    for entry in log.entries.iter().filter(|entry| entry.index < header.size) {
+        let image = entry.image.as_deref();
+        writer.leaf(entry.index, &entry.leaf, image, &mut source);
+    }
+    writer.finish(&mut source);
+    let mut found = Vec::new();
+    let mut report = |violation: Violation| found.push(violation.kind.as_str());
+    let mut held = options();
+    held.heads = head.iter().map(|head| (head.size, head.root)).collect();
+    let mut verifier = ExportVerifier::new(held, &mut report);
+    while let Some(line) = writer.next_line() {
+        verifier.line(line.as_bytes(), &mut |_, _, _| {}).unwrap();
+    }
+    (verifier.finish().unwrap(), found)
+}
+
+#[test]
+fn an_export_of_a_pruned_log() {
+    let log = pruned(2_000, &KEY, |leaf| leaf);
+    let (summary, found) = export(&log, 2, None);
+    assert_eq!(found, [""; 0]);
+    assert_eq!(summary.verified.pruned_leaves, 1024);
+    assert_eq!(summary.verified, log.verify_with(options()).0);
+}
+
+#[test]
+fn an_archive_ends_before_the_log_and_is_connected_with_it() {
+    let mut log = erased(&KEY);
+    let erase = log.position_of(|leaf| matches!(leaf, Leaf::Erase(_)));
+    rows(&mut log, "1")
+        .take(1)
+        .for_each(|entry| entry.image = None);
+    let (summary, found) = archived(&log, 0, &[erase]);
+    assert_eq!(found, [""; 0]);
+    assert_eq!(
+        (summary.head, summary.uncompared.as_slice()),
+        (Some(log.size()), &[][..])
+    );
+    assert_eq!(
+        (summary.verified.blocks, summary.verified.erased_images),
+        (1, 1)
+    );
+    // without the leaf that accounts for the image, and with one that does not
+    assert_eq!(archived(&log, 0, &[]).1, ["image_missing"]);
+    assert_eq!(
+        archived(&log, 0, &[erase + 1]).1,
+        ["order_forged", "image_missing"]
+    );
+    // with a leaf that is not of the log
+    let row = log.position_of(|leaf| matches!(leaf, Leaf::Row(_)));
+    let mut other = log.clone();
+    other.entries[erase as usize].leaf.push(0);
+    let kinds = archived(&other, 0, &[erase]).1;
+    assert!(kinds.contains(&"image_missing"), "{kinds:?}");
+    // of another log
+    common::edit_row(&mut log, row, |row| row.occurred_at += 1);
+    log.rebuild();
+    let mut forged = erased(&KEY);
+    forged.entries = log.entries.clone();
+    rows(&mut forged, "1")
+        .take(1)
+        .for_each(|entry| entry.image = None);
+    assert!(!archived(&forged, 0, &[erase]).1.is_empty());
+}
