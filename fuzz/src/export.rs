@@ -61,7 +61,7 @@ impl Log {
             taken_at: 7,
         };
         let leaves = std::mem::take(&mut self.leaves);
-        let mut writer = ExportWriter::new(header, &[], &[], &mut self);
+        let mut writer = ExportWriter::new(header, None, &[], &[], &mut self);
         for (index, leaf, image) in &leaves {
             writer.leaf(*index, leaf, image.as_deref(), &mut self);
         }
