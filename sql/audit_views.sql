@@ -46,13 +46,23 @@ CREATE VIEW ward.audited_tables AS
     FROM ward.audit_trigger a
     JOIN pg_catalog.pg_class c ON c.oid = a.relation
     JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-    WHERE a.by_row AND NOT a.inherited;
+    WHERE a.by_row AND NOT a.inherited
+    UNION ALL
+    SELECT a.table_schema, a.table_name,
+           ARRAY(SELECT e::name FROM pg_catalog.jsonb_array_elements_text(NULLIF(a.exclude, '')::jsonb) AS e),
+           ARRAY(SELECT e::name FROM pg_catalog.jsonb_array_elements_text(NULLIF(a.redact, '')::jsonb) AS e),
+           false
+    FROM ward.audit_table a
+    WHERE NOT a.is_partition AND NOT EXISTS (
+        SELECT FROM ward.audit_trigger t
+        JOIN pg_catalog.pg_class c ON c.oid = t.relation JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        WHERE t.by_row AND n.nspname = a.table_schema AND c.relname = a.table_name);
 COMMENT ON VIEW ward.audited_tables IS
-    'Tables with auditing enabled, partitions under their root. active: false when somebody disabled the trigger.';
+    'Tables with auditing enabled, partitions under their root. active: false when somebody disabled or dropped the trigger.';
 
 REVOKE ALL ON ward.audit_trail, ward.audit_blocks, ward.audited_tables FROM PUBLIC;
 
-REVOKE ALL ON FUNCTION ward.enable_audit(regclass, name[], name[]) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ward.enable_audit(regclass, name[], name[], boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION ward.disable_audit(regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION ward.seal_audit_trail() FROM PUBLIC;
 REVOKE ALL ON FUNCTION ward.verify_audit_trail_integrity(timestamptz, timestamptz) FROM PUBLIC;
@@ -60,8 +70,8 @@ REVOKE ALL ON FUNCTION ward.audit_violations(timestamptz, timestamptz) FROM PUBL
 REVOKE ALL ON FUNCTION ward.audit_checkpoint() FROM PUBLIC;
 REVOKE ALL ON FUNCTION ward.audit_public_key() FROM PUBLIC;
 
-COMMENT ON FUNCTION ward.enable_audit(regclass, name[], name[]) IS
-    'Audits every change of a table. exclude: columns left out; redact: columns recorded as changed or unchanged only.';
+COMMENT ON FUNCTION ward.enable_audit(regclass, name[], name[], boolean) IS
+    'Audits every change of a table. exclude: columns left out; redact: only whether they changed; snapshot: record the rows there are.';
 COMMENT ON FUNCTION ward.disable_audit(regclass) IS 'Stops auditing a table. What was recorded stays.';
 COMMENT ON FUNCTION ward.seal_audit_trail() IS
     'Seals everything committed before the call and returns the number of leaves in the log.';

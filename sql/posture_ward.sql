@@ -44,10 +44,11 @@ FROM capture c
 -- After every inserted, updated and deleted row; after TRUNCATE.
 WHERE c.tgtype NOT IN (1 + 4 + 8 + 16, 32) OR c.tgqual IS NOT NULL OR c.tgattr::text <> '' OR c.tgdeferrable
 UNION ALL
-SELECT 'ward.event_trigger', 'ward_audit_ddl', 'new partitions of audited tables would not be audited',
-       'ALTER EVENT TRIGGER ward_audit_ddl ENABLE ALWAYS;'
+SELECT 'ward.event_trigger', t.name, 'changes of audited tables would be neither followed nor recorded',
+       format('ALTER EVENT TRIGGER %s ENABLE ALWAYS;', t.name)
+FROM (VALUES ('ward_audit_ddl'), ('ward_audit_drop'), ('ward_audit_rewrite')) AS t (name)
 WHERE NOT EXISTS (SELECT FROM pg_event_trigger
-                  WHERE evtname = 'ward_audit_ddl' AND evtenabled = 'A' AND evtfoid = to_regprocedure('ward.audit_ddl()'))
+                  WHERE evtname = t.name AND evtenabled = 'A' AND evtfoid = to_regprocedure('ward.audit_ddl()'))
 UNION ALL
 SELECT 'ward.registry_trigger', format('registry_changed on %s', k.name), 'sessions would go on using what was revoked',
        format('ALTER TABLE %s ENABLE ALWAYS TRIGGER registry_changed;', k.name)

@@ -4,9 +4,10 @@ use ward_crypto::{
     ColumnType, Encryptor, PasswordEncryptor, PasswordKey, PasswordParams, ValueType, field_text,
 };
 use ward_log::{
-    AddCheckpoint, Checkpoint, Column, ColumnKind, ContextLeaf, ContextSource, Details, EventLeaf,
-    ImageWriter, IncarnationLeaf, Leaf, Operation, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf,
-    Snapshot, TlogProof, TrailerLeaf, ViolationKind, ViolationLeaf, WitnessKey, push_record,
+    AddCheckpoint, Checkpoint, Column, ColumnKind, ContextLeaf, ContextSource, Cut, Details,
+    EventLeaf, ImageWriter, IncarnationLeaf, Leaf, Operation, RowLeaf, SealLeaf, Severity, Shape,
+    ShapeLeaf, Snapshot, TlogProof, TrailerLeaf, ViolationKind, ViolationLeaf, WitnessKey,
+    push_record,
 };
 
 use crate::crypto::{column_text, stored};
@@ -148,6 +149,7 @@ fn image() -> Vec<u8> {
     writer.begin_new();
     writer.value(1, b"new");
     writer.redacted(2, true);
+    writer.value_or_cut(3, |_| Some(Cut::of(b"abc")));
     writer.finish().unwrap();
     image
 }

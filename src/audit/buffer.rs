@@ -199,8 +199,13 @@ impl Buffer {
     /// Forgets the bytes of the top level once they are written.
     pub fn top_written(&mut self) {
         if let Some(level) = self.levels.last_mut() {
-            level.bytes.clear();
             level.chunks.clear();
+            // What one large row needed is not kept for the small ones.
+            if level.bytes.capacity() > 4 * LEVEL_LIMIT {
+                level.bytes = Vec::new();
+            } else {
+                level.bytes.clear();
+            }
         }
     }
 

@@ -280,7 +280,11 @@ impl State {
         .encode(&mut self.leaf);
         transaction
             .buffer
-            .push(&self.leaf, has_image.then_some(&self.image))
+            .push(&self.leaf, has_image.then_some(&self.image))?;
+        if self.image.capacity() > 4 * LEVEL_LIMIT {
+            self.image = Vec::new();
+        }
+        Ok(())
     }
 
     fn event(&mut self, event_type: &str, severity: Severity, details: Details) -> Result<()> {

@@ -1,21 +1,29 @@
 //! Enabling and disabling the audit of a table.
 
-use super::store;
+use super::{event, store};
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
-use crate::pg::{catalog, encoding};
+use crate::pg::{catalog, encoding, relation};
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 
+mod baseline;
 mod ddl;
+mod hidden;
+mod registry;
 mod triggers;
+
+use hidden::Lists;
+use ward_log::Severity;
 
 pub use ddl::follow;
 
-/// Audits every change of a table from now on. Calling it again changes the hidden columns.
+/// Audits every change of a table from now on, and records the rows it has if asked to. Calling it
+/// again changes the hidden columns.
 // Declarations are spelled out because Rust has no type for regclass and name.
 #[pg_extern(sql = r#"
-CREATE FUNCTION ward."enable_audit"("tab" regclass, "exclude" name[] DEFAULT '{}', "redact" name[] DEFAULT '{}')
+CREATE FUNCTION ward."enable_audit"("tab" regclass, "exclude" name[] DEFAULT '{}', "redact" name[] DEFAULT '{}',
+    "snapshot" boolean DEFAULT false)
 RETURNS void VOLATILE PARALLEL UNSAFE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 LANGUAGE c AS 'MODULE_PATHNAME', '@FUNCTION_NAME@';
 "#)]
@@ -23,6 +31,7 @@ fn enable_audit(
     tab: Option<pg_sys::Oid>,
     exclude: Option<Array<&CStr>>,
     redact: Option<Array<&CStr>>,
+    snapshot: Option<bool>,
 ) -> Result<()> {
     let (exclude, redact) = (names(exclude)?, names(redact)?);
     let table = target(tab)?;
@@ -41,7 +50,25 @@ fn enable_audit(
     not_below_another(&table)?;
     prepare()?;
     triggers::drop(table.oid)?;
-    triggers::create(table.oid, &[json(&exclude), json(&redact)])
+    let lists = Lists {
+        exclude: utf8(&exclude),
+        redact: utf8(&redact),
+        gone: Vec::new(),
+    };
+    triggers::create(table.oid, &lists)?;
+    registry::remember(table.oid)?;
+    // NULL is not asking for it.
+    let snapshot = snapshot == Some(true);
+    entry(
+        "audit_enabled",
+        Severity::Info,
+        &table,
+        Some((&lists, snapshot)),
+    )?;
+    if snapshot {
+        baseline::record(table.oid)?;
+    }
+    Ok(())
 }
 
 /// Stops auditing a table. What was recorded stays.
@@ -61,7 +88,36 @@ fn disable_audit(tab: Option<pg_sys::Oid>) -> Result<()> {
             "SELECT * FROM ward.audited_tables lists those that are.",
         ));
     }
-    triggers::drop(table.oid)
+    triggers::drop(table.oid)?;
+    registry::forget(table.oid)?;
+    entry("audit_disabled", Severity::Medium, &table, None)
+}
+
+/// Records that the audit of a table began or ended, and how.
+fn entry(
+    event_type: &str,
+    severity: Severity,
+    table: &Target,
+    how: Option<(&Lists, bool)>,
+) -> Result<()> {
+    let (schema, name) = relation::name(table.oid);
+    let mut details = serde_json::json!({ "schema": schema, "table": name });
+    if let Some((lists, snapshot)) = how {
+        details["exclude"] = listed(&lists.exclude);
+        details["redact"] = listed(&lists.redact);
+        details["snapshot"] = snapshot.into();
+    }
+    event::record(event_type, severity, &details.to_string())
+}
+
+/// A list of columns, or how many there are when an entry could not hold them all. The entry of the
+/// table's shape says it of every column.
+fn listed(names: &[String]) -> serde_json::Value {
+    if names.len() <= 50 {
+        names.into()
+    } else {
+        names.len().into()
+    }
 }
 
 /// Refuses a table that is audited as part of another: the triggers of a whole are made together.
@@ -156,17 +212,8 @@ fn check_columns(table: &Target, names: &[CString]) -> Result<()> {
     }
 }
 
-/// Names as a JSON array in ASCII, which reads the same in every encoding of a database.
-fn json(names: &[CString]) -> String {
-    let names: Vec<String> = names.iter().map(|name| encoding::to_utf8(name)).collect();
-    let mut text = String::new();
-    for unit in serde_json::Value::from(names).to_string().encode_utf16() {
-        match u8::try_from(unit) {
-            Ok(byte) if byte.is_ascii() => text.push(char::from(byte)),
-            _ => text.push_str(&format!("\\u{unit:04x}")),
-        }
-    }
-    text
+fn utf8(names: &[CString]) -> Vec<String> {
+    names.iter().map(|name| encoding::to_utf8(name)).collect()
 }
 
 /// Makes what the log needs and does not have yet: its keys and its identity. Runs as the caller's

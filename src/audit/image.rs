@@ -6,7 +6,7 @@
 use super::jsonb;
 use crate::pg::encoding;
 use std::borrow::Cow;
-use ward_log::{ColumnKind, EventLeaf, Shape, Value, Values};
+use ward_log::{ColumnKind, Cut, EventLeaf, Shape, Value, Values};
 
 /// What stands for the value of a redacted column.
 const REDACTED: &str = "\"[redacted]\"";
@@ -87,6 +87,11 @@ impl<'a> Member<'a> {
             Value::RedactedUnchanged | Value::RedactedChanged => {
                 member.shown = Shown::As(Cow::Borrowed(REDACTED));
             }
+            Value::Cut(cut) => {
+                let note = cut_note(&cut);
+                member.cost = quoted_len(&note);
+                member.shown = Shown::Quoted(Cow::Owned(note));
+            }
             Value::Bytes(bytes) => {
                 member.len = bytes.len();
                 // Far too long, or no JSON: never mind what is in it.
@@ -120,6 +125,18 @@ impl<'a> Member<'a> {
     fn size(&self) -> usize {
         self.name.len() + self.cost + 16
     }
+}
+
+/// What stands for a value that was too long to be kept.
+fn cut_note(cut: &Cut) -> String {
+    if *cut == Cut::WITHOUT_TEXT {
+        return "[cut: a text of more than 1 GB]".to_owned();
+    }
+    format!(
+        "[cut: {} bytes, SHA-256 {}]",
+        cut.length,
+        hex::encode(cut.sha256)
+    )
 }
 
 /// What a value that is JSON costs; None when it has to be shown as a string. NaN and the infinities

@@ -1,6 +1,6 @@
 //! Catalog look-ups by oid.
 
-use super::{encoding, owner};
+use super::{encoding, heap, owner};
 use crate::error::{self, Result};
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
@@ -76,28 +76,29 @@ pub fn has_column(oid: pg_sys::Oid, name: &CStr) -> bool {
     unsafe { pg_sys::get_attnum(oid, name.as_ptr()) > 0 }
 }
 
-/// The texts, in the server's encoding, that `query` gives for $1, an oid, and $2 and $3, two texts.
+/// The texts, in the server's encoding, that `query` gives for $1, an oid, and texts from $2 on.
 /// It sees the latest state of the catalog, whatever the isolation level.
-pub fn texts(
-    query: &str,
-    relation: pg_sys::Oid,
-    lists: Option<&[String; 2]>,
-) -> Result<Vec<CString>> {
+pub fn texts(query: &str, relation: pg_sys::Oid, texts: Option<&[String]>) -> Result<Vec<CString>> {
     let query = CString::new(query).map_err(|_| failed(0))?;
-    let text = |number: usize| lists.and_then(|lists| lists[number].as_str().into_datum());
-    let mut types = [pg_sys::OIDOID, pg_sys::TEXTOID, pg_sys::TEXTOID];
-    let given = [Some(pg_sys::Datum::from(relation)), text(0), text(1)];
-    let mut values = given.map(|value| value.unwrap_or(pg_sys::Datum::null()));
-    let nulls = given.map(|value| if value.is_some() { b' ' } else { b'n' });
-    // SAFETY: three types, values and nulls; the results are copied before SPI frees them.
+    let mut types = vec![pg_sys::OIDOID];
+    let mut values = vec![pg_sys::Datum::from(relation)];
+    for text in texts.unwrap_or_default() {
+        // A name with a character that this database cannot hold is no name in it.
+        let Some(text) = encoding::from_utf8(text) else {
+            return Ok(Vec::new());
+        };
+        types.push(pg_sys::TEXTOID);
+        values.push(pg_sys::Datum::from(heap::varlena(text.to_bytes())));
+    }
+    // SAFETY: as many types as values, none of them NULL; the results are copied before SPI frees them.
     owner::run(|| unsafe {
         pg_sys::SPI_connect();
         let code = pg_sys::SPI_execute_with_args(
             query.as_ptr(),
-            3,
+            types.len() as i32,
             types.as_mut_ptr(),
             values.as_mut_ptr(),
-            nulls.as_ptr().cast(),
+            std::ptr::null(),
             true,
             0,
         );

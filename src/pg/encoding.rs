@@ -42,6 +42,36 @@ pub fn bytes_to_utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
     }
 }
 
+/// As [`bytes_to_utf8`], in parts: for texts that are too long to be converted at once.
+pub fn utf8_parts(bytes: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
+    const PART: usize = 1 << 20;
+    let whole = matches!(encoding(), UTF8 | SQL_ASCII);
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut end = rest.len();
+        if !whole && end > PART {
+            // SAFETY: looks at no more than `end` bytes of `rest`, the end of a whole character.
+            end = unsafe {
+                pg_sys::pg_mbcliplen(
+                    rest.as_ptr().cast(),
+                    end.min(2 * PART) as c_int,
+                    PART as c_int,
+                )
+            } as usize;
+            // Bytes that are no text are for the conversion to refuse.
+            if end == 0 {
+                end = rest.len();
+            }
+        }
+        let (part, more) = rest.split_at(end);
+        rest = more;
+        Some(bytes_to_utf8(part))
+    })
+}
+
 /// UTF-8 text in the database's encoding, for look-ups: none when a character does not exist there,
 /// so that it cannot be taken for another.
 pub fn from_utf8(text: &str) -> Option<CString> {

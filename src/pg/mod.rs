@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 pub mod access;
+pub mod baseline;
 pub mod catalog;
 pub mod columns;
 pub mod context;

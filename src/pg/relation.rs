@@ -16,6 +16,8 @@ pub struct Hidden {
     pub exclude: Vec<String>,
     /// Recorded as changed or unchanged only.
     pub redact: Vec<String>,
+    /// Those of them that were dropped, and are not missed.
+    pub gone: Vec<String>,
 }
 
 struct Column {
@@ -242,8 +244,7 @@ impl Described {
                 column.write(new, &mut image, changed);
             }
         }
-        let start = image.finish().map_err(error::format)?;
-        refuse_too_large(out.len() - start)?;
+        image.finish().map_err(error::format)?;
         Ok(new.or(old).and_then(|row| self.record_id(row)))
     }
 
@@ -252,7 +253,11 @@ impl Described {
         for column in &mut self.key {
             let mut bytes = Vec::new();
             // SAFETY: the datum is this column's.
-            unsafe { column.render.write(row.get(column.index)?, &mut bytes) };
+            unsafe {
+                column
+                    .render
+                    .write(row.get(column.index)?, usize::MAX, &mut bytes)
+            };
             parts.push(String::from_utf8_lossy(&bytes).into_owned());
         }
         match parts.as_slice() {
@@ -277,7 +282,9 @@ fn refuse_missing(
     let missing = |names: &[String]| {
         names
             .iter()
-            .find(|name| columns.iter().all(|column| column.name != **name))
+            .find(|name| {
+                !hidden.gone.contains(name) && columns.iter().all(|column| column.name != **name)
+            })
             .cloned()
     };
     let (missing, done) = match (missing(&hidden.exclude), missing(&hidden.redact)) {
@@ -294,21 +301,16 @@ fn refuse_missing(
     ))
 }
 
-/// The longest image: it is stored as one value with its leaf, and PostgreSQL's values end at 1 GB.
-const MAX_IMAGE: usize = 0x3fff_ffff - 4096;
+/// The longest value that is kept, in bytes of text.
+const VALUE_LIMIT: usize = 32 << 20;
+/// An image that is longer keeps small values only: an image is held in memory several times over.
+const IMAGE_LIMIT: usize = 64 << 20;
+/// The longest value that is always kept.
+const SMALL: usize = 1024;
 
-/// What the writer must not commit, because it could never be sealed.
-fn refuse_too_large(len: usize) -> error::Result<()> {
-    if len <= MAX_IMAGE {
-        return Ok(());
-    }
-    Err(error::report_hint(
-        PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-        format!(
-            "the change is too large for the audit trail ({len} bytes, the limit is {MAX_IMAGE})"
-        ),
-        "Exclude or redact the table's large columns: ward.enable_audit() takes their names.",
-    ))
+/// How long a value may be in an image that is `len` bytes long so far.
+fn room(len: usize) -> usize {
+    IMAGE_LIMIT.saturating_sub(len).clamp(SMALL, VALUE_LIMIT)
 }
 
 impl Column {
@@ -319,10 +321,13 @@ impl Column {
         }
         match row.get(self.index) {
             None => image.null(self.attnum),
-            Some(datum) => image.value_with(self.attnum, |out| {
-                // SAFETY: the datum is this column's.
-                unsafe { self.render.write(datum, out) }
-            }),
+            Some(datum) => {
+                let room = room(image.len());
+                image.value_or_cut(self.attnum, |out| {
+                    // SAFETY: the datum is this column's.
+                    unsafe { self.render.write(datum, room, out) }
+                });
+            }
         }
     }
 
@@ -373,6 +378,11 @@ unsafe fn same_varlena(a: pg_sys::Datum, b: pg_sys::Datum) -> bool {
         {
             return true;
         }
+        if !(heap::is_plain(p) && heap::is_plain(q))
+            && pg_sys::toast_raw_datum_size(a) != pg_sys::toast_raw_datum_size(b)
+        {
+            return false;
+        }
         heap::with_bytes(a, |a| heap::with_bytes(b, |b| a == b))
     }
 }
@@ -419,7 +429,7 @@ unsafe fn root(relation: pg_sys::Relation) -> pg_sys::Oid {
 }
 
 /// Schema and name of a table.
-fn name(oid: pg_sys::Oid) -> (String, String) {
+pub fn name(oid: pg_sys::Oid) -> (String, String) {
     // SAFETY: catalog look-ups by oid; the names are palloc'ed C strings.
     unsafe {
         let namespace = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));

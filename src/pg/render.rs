@@ -4,9 +4,11 @@
 //! that output functions read pinned to fixed values for the time of the call.
 
 use super::{encoding, heap};
+use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use std::ffi::{CStr, c_int};
-use ward_log::ColumnKind;
+use std::panic::AssertUnwindSafe;
+use ward_log::{ColumnKind, Cut};
 
 /// How a column's values are written.
 pub enum Render {
@@ -21,7 +23,14 @@ pub enum Render {
     /// `\x` and hex.
     Bytea,
     /// The type's output function, under pinned settings.
-    Output(Box<pg_sys::FmgrInfo>),
+    Output(Box<Output>),
+}
+
+/// A type's output function.
+pub struct Output {
+    function: pg_sys::FmgrInfo,
+    /// Values can be of any length.
+    varlena: bool,
 }
 
 impl Render {
@@ -53,8 +62,11 @@ impl Render {
             let mut output = pg_sys::InvalidOid;
             let mut is_varlena = false;
             pg_sys::getTypeOutputInfo(base, &mut output, &mut is_varlena);
-            let mut info = Box::<pg_sys::FmgrInfo>::default();
-            pg_sys::fmgr_info_cxt(output, &mut *info, lasting);
+            let mut info = Box::new(Output {
+                function: pg_sys::FmgrInfo::default(),
+                varlena: is_varlena,
+            });
+            pg_sys::fmgr_info_cxt(output, &mut info.function, lasting);
             let kind = match base {
                 pg_sys::FLOAT4OID | pg_sys::FLOAT8OID | pg_sys::NUMERICOID => ColumnKind::Number,
                 pg_sys::JSONBOID => ColumnKind::Json,
@@ -78,11 +90,16 @@ impl Render {
                 .any(|part| *part == pg_sys::MONEYOID || is_reg(*part))
     }
 
-    /// Appends the text of `datum`.
+    /// Appends the text of `datum`, or answers what is to be kept of one that is longer than `room`.
     ///
     /// # Safety
     /// `datum` is a non-NULL value of the type this was made for.
-    pub unsafe fn write(&mut self, datum: pg_sys::Datum, out: &mut Vec<u8>) {
+    pub unsafe fn write(
+        &mut self,
+        datum: pg_sys::Datum,
+        room: usize,
+        out: &mut Vec<u8>,
+    ) -> Option<Cut> {
         let mut number = itoa::Buffer::new();
         // SAFETY: the caller's promise; the output function's result is palloc'ed in the per-tuple
         // context of the trigger manager.
@@ -97,31 +114,107 @@ impl Render {
                 Render::Int4 => out.extend(number.format(datum.value() as i32).bytes()),
                 Render::Int8 => out.extend(number.format(datum.value() as i64).bytes()),
                 Render::Oid => out.extend(number.format(datum.value() as u32).bytes()),
-                Render::Text => heap::with_bytes(datum, |bytes| {
-                    out.extend_from_slice(&encoding::bytes_to_utf8(bytes));
-                }),
+                Render::Text => {
+                    return heap::with_bytes(datum, |bytes| put(bytes, room, out));
+                }
                 Render::Uuid => {
                     let bytes = &*datum.cast_mut_ptr::<[u8; 16]>();
                     let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
                     let id = uuid::Uuid::from_bytes_ref(bytes).hyphenated();
                     out.extend_from_slice(id.encode_lower(&mut text).as_bytes());
                 }
-                Render::Bytea => heap::with_bytes(datum, |bytes| {
-                    out.extend_from_slice(b"\\x");
-                    let start = out.len();
-                    out.resize(start + 2 * bytes.len(), 0);
-                    // The slice has exactly the room, so this cannot fail.
-                    let _ = hex::encode_to_slice(bytes, &mut out[start..]);
-                }),
-                Render::Output(info) => {
-                    let text = pg_sys::OutputFunctionCall(&mut **info, datum);
-                    out.extend_from_slice(&encoding::bytes_to_utf8(
-                        CStr::from_ptr(text).to_bytes(),
-                    ));
+                Render::Bytea => {
+                    return heap::with_bytes(datum, |bytes| {
+                        if 2 + 2 * bytes.len() > room {
+                            return Some(cut_hex(bytes));
+                        }
+                        out.extend_from_slice(b"\\x");
+                        let start = out.len();
+                        out.resize(start + 2 * bytes.len(), 0);
+                        // The slice has exactly the room, so this cannot fail.
+                        let _ = hex::encode_to_slice(bytes, &mut out[start..]);
+                        None
+                    });
+                }
+                Render::Output(output) => {
+                    let Some(text) = output.call(datum) else {
+                        return Some(Cut::WITHOUT_TEXT);
+                    };
+                    let cut = put(CStr::from_ptr(text).to_bytes(), room, out);
                     pg_sys::pfree(text.cast());
+                    return cut;
                 }
             }
         }
+        None
+    }
+}
+
+/// Appends text of the server as UTF-8, or answers what is to be kept of it.
+fn put(bytes: &[u8], room: usize, out: &mut Vec<u8>) -> Option<Cut> {
+    if bytes.len() > room {
+        return Some(Cut::of_parts(encoding::utf8_parts(bytes)));
+    }
+    let text = encoding::bytes_to_utf8(bytes);
+    if text.len() > room {
+        return Some(Cut::of(&text));
+    }
+    out.extend_from_slice(&text);
+    None
+}
+
+/// What is kept of a bytea that is too long.
+fn cut_hex(bytes: &[u8]) -> Cut {
+    const PART: usize = 64 * 1024;
+    let digits = bytes.chunks(PART).map(hex::encode);
+    Cut::of_parts(std::iter::once("\\x".to_owned()).chain(digits))
+}
+
+/// Values below this size have a text below PostgreSQL's limit of 1 GB, whatever their type.
+const SAFE: usize = 64 * 1024;
+
+impl Output {
+    /// The text of `datum`, palloc'ed; None when it would be longer than PostgreSQL can make one.
+    ///
+    /// # Safety
+    /// `datum` is a non-NULL value of the type this was made for.
+    unsafe fn call(&mut self, datum: pg_sys::Datum) -> Option<*mut std::ffi::c_char> {
+        // SAFETY: the caller's promise; the result is palloc'ed in the current memory context.
+        unsafe {
+            if !self.varlena || pg_sys::toast_raw_datum_size(datum) < SAFE {
+                return Some(pg_sys::OutputFunctionCall(&mut self.function, datum));
+            }
+            let memory = pg_sys::CurrentMemoryContext;
+            let function = &raw mut self.function;
+            let too_long = |error: CaughtError| {
+                // Such a value can be stored, and nobody can read it as text. What is caught is
+                // raised before anything is allocated, so nothing has to be undone.
+                if !is_too_long(&error) {
+                    error.rethrow();
+                }
+                pg_sys::MemoryContextSwitchTo(memory);
+                None
+            };
+            pgrx::PgTryBuilder::new(AssertUnwindSafe(|| {
+                Some(pg_sys::OutputFunctionCall(function, datum))
+            }))
+            .catch_when(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, too_long)
+            .catch_when(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, too_long)
+            .execute()
+        }
+    }
+}
+
+/// Whether a text was refused for its length.
+fn is_too_long(error: &CaughtError) -> bool {
+    match error {
+        CaughtError::PostgresError(report) => {
+            report.sql_error_code() == PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED
+                || report
+                    .message()
+                    .starts_with("invalid memory alloc request size")
+        }
+        _ => false,
     }
 }
 

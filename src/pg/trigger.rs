@@ -19,7 +19,8 @@ pub struct Firing {
     pub old: Option<Row>,
     /// The row after, for INSERT and UPDATE.
     pub new: Option<Row>,
-    trigger: *mut pg_sys::Trigger,
+    /// The trigger: its arguments say which columns are hidden.
+    pub(super) trigger: *mut pg_sys::Trigger,
 }
 
 impl Firing {
@@ -34,7 +35,7 @@ impl Firing {
         matches!(self.operation, Operation::Truncate)
     }
 
-    /// The columns to hide, from the trigger's arguments: two JSON arrays of names.
+    /// The columns to hide, from the trigger's arguments: two or three JSON arrays of names.
     pub fn hidden(&self) -> error::Result<Hidden> {
         let list = |number: usize| -> error::Result<Vec<String>> {
             // SAFETY: tgargs holds tgnargs C strings.
@@ -56,6 +57,7 @@ impl Firing {
         Ok(Hidden {
             exclude: list(0)?,
             redact: list(1)?,
+            gone: list(2)?,
         })
     }
 }
@@ -93,6 +95,38 @@ pub unsafe extern "C-unwind" fn ward_audit_capture(
         error::raise(report);
     }
     pg_sys::Datum::null()
+}
+
+/// The row trigger of the audit among a table's triggers.
+///
+/// # Safety
+/// `triggers` is NULL or the description of a table's triggers.
+pub(super) unsafe fn of_rows(triggers: *mut pg_sys::TriggerDesc) -> Option<*mut pg_sys::Trigger> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if triggers.is_null() {
+            return None;
+        }
+        (0..(*triggers).numtriggers as usize)
+            .map(|at| (*triggers).triggers.add(at))
+            .find(|trigger| {
+                let by_row = (**trigger).tgtype & pg_sys::TRIGGER_TYPE_ROW as i16 != 0;
+                let mut info = pg_sys::FmgrInfo::default();
+                by_row && {
+                    pg_sys::fmgr_info((**trigger).tgfoid, &mut info);
+                    info.fn_addr.is_some_and(|address| {
+                        std::ptr::fn_addr_eq(
+                            address,
+                            ward_audit_capture
+                                as unsafe extern "C-unwind" fn(
+                                    pg_sys::FunctionCallInfo,
+                                )
+                                    -> pg_sys::Datum,
+                        )
+                    })
+                }
+            })
+    }
 }
 
 /// # Safety

@@ -64,6 +64,35 @@ const COLUMNS: &[(&str, &str, &str)] = &[
     ("lsn", "pg_lsn", "'16/B374D848'"),
     ("x", "xml", "'<a>b</a>'"),
     ("big", "text", "repeat('long value ', 20000)"),
+    ("jp", "jsonpath", "'$.\"a\"[*]'"),
+    ("tsq", "tsquery", "'a & !b'"),
+    ("ts_inf", "timestamptz", "'-infinity'"),
+    ("x8", "xid8", "'12345678901'"),
+    ("snap", "pg_snapshot", "'10:20:12,13'"),
+    ("mac8", "macaddr8", "'08:00:2b:01:02:03:04:05'"),
+    ("ln", "line", "'{1,-1,0.1}'"),
+    ("sg", "lseg", "'[(0,0),(1,0.1)]'"),
+    ("ph", "path", "'((0,0),(1,0.1))'"),
+    ("ci", "circle", "'<(0,0.1),1.5>'"),
+    ("numr", "numrange", "'(,1.50]'"),
+    (
+        "dmr",
+        "datemultirange",
+        "'{[2026-01-01,2026-02-01),[2026-03-01,)}'",
+    ),
+    ("rngarr", "int8range[]", "'{\"[1,5)\",empty}'"),
+    ("comparr", "pair[]", "ARRAY[(1,'two')::pair, NULL]"),
+    ("domarr", "positive[]", "'{1,2}'"),
+    ("enarr", "mood[]", "'{sad,NULL}'"),
+    (
+        "nest",
+        "nested",
+        "ROW((1,'a,b')::pair, ARRAY['2026-02-03 04:05:06+00'::timestamptz], 'glad')",
+    ),
+    ("domrng", "window_of", "'[2026-01-01 00:00:00+00,infinity)'"),
+    ("jb", "jsonb", "'{\"k\": [0.10, \"ü\"]}'"),
+    ("vec", "int2vector", "'1 2 3'"),
+    ("acl", "aclitem[]", "'{=r/postgres}'"),
 ];
 
 /// What is recorded as a number, because its text depends on a locale or on names that may change:
@@ -79,7 +108,9 @@ fn every_family_of_types_under_strange_session_settings() {
         "ALTER DATABASE app SET timezone = 'UTC'; ALTER DATABASE app SET intervalstyle = 'iso_8601';
          CREATE TYPE mood AS ENUM ('glad', 'sad');
          CREATE DOMAIN positive AS int CHECK (value > 0);
-         CREATE TYPE pair AS (a int, b text)",
+         CREATE TYPE pair AS (a int, b text);
+         CREATE TYPE nested AS (p pair, t timestamptz[], m mood);
+         CREATE DOMAIN window_of AS tstzrange CHECK (NOT isempty(value))",
     );
     let columns: Vec<_> = COLUMNS.iter().map(|(n, t, _)| format!("{n} {t}")).collect();
     let values: Vec<_> = COLUMNS.iter().map(|(_, _, v)| v.to_string()).collect();
@@ -140,7 +171,10 @@ fn numbers_booleans_and_json_keep_their_json_type() {
     );
     seal_and_verify(&mut client);
     assert_eq!(
-        texts(&mut client, "SELECT new_values::text FROM ward.audit_trail"),
+        texts(
+            &mut client,
+            "SELECT new_values::text FROM ward.audit_trail WHERE operation <> 'EVENT'"
+        ),
         [r#"{"b": true, "j": {"a": [1, null]}, "n": 1.50, "s": "1", "id": 1, "jb": {"c": "d"}}"#]
     );
 }
@@ -161,7 +195,7 @@ fn generated_and_excluded_and_redacted_columns() {
     let trail = texts(
         &mut client,
         "SELECT concat_ws(' ', old_values, new_values, changed_fields)
-         FROM ward.audit_trail ORDER BY entry_id",
+         FROM ward.audit_trail WHERE operation <> 'EVENT' ORDER BY entry_id",
     );
     assert!(trail[0].contains(r#""twice": 2"#), "{trail:?}");
     assert!(trail[1].contains("{secret}"), "{trail:?}");
@@ -179,8 +213,10 @@ fn tables_without_a_primary_key_and_with_a_composite_one() {
          INSERT INTO bare VALUES (1); INSERT INTO two VALUES (1, 'x'), (1, 'y')",
     );
     seal_and_verify(&mut client);
-    let records = "SELECT count(DISTINCT record_id) FROM ward.audit_trail";
+    let records =
+        "SELECT count(DISTINCT record_id) FROM ward.audit_trail WHERE operation <> 'EVENT'";
     assert_eq!(number(&mut client, records), 2);
-    let none = "SELECT count(*) FROM ward.audit_trail WHERE record_id IS NULL";
+    let none =
+        "SELECT count(*) FROM ward.audit_trail WHERE operation <> 'EVENT' AND record_id IS NULL";
     assert_eq!(number(&mut client, none), 1);
 }

@@ -53,7 +53,9 @@ fn a_database_dropped_right_after_a_write_is_forgotten() {
     let fatal = cluster.log().matches("FATAL").count();
     assert!(fatal <= 6, "{fatal} failures:\n{}", cluster.log());
     run(&mut cluster.superuser(), WRITE);
-    assert_eq!(seal_and_verify(&mut cluster.superuser()).blocks_checked, 1);
+    // the beginning of the audit and the write are sealed at once or one after the other
+    let blocks = seal_and_verify(&mut cluster.superuser()).blocks_checked;
+    assert!((1..=2).contains(&blocks), "{blocks}");
 }
 
 #[test]
@@ -87,15 +89,20 @@ fn a_long_interval_keeps_no_worker_in_the_database() {
     audited_table(&mut client);
     run(&mut client, WRITE);
     seal_and_verify(&mut client);
+    let blocks = "SELECT count(*) FROM ward.audit_block";
+    let before = number(&mut client, blocks);
     run(&mut client, WRITE);
     wait_until("the worker leaves", || {
         workers(&mut client, "pg_ward sealer").is_empty()
     });
     thread::sleep(Duration::from_secs(2));
-    let blocks = "SELECT count(*) FROM ward.audit_block";
-    assert_eq!(number(&mut client, blocks), 1, "sealed before its time");
+    assert_eq!(
+        number(&mut client, blocks),
+        before,
+        "sealed before its time"
+    );
     seal_and_verify(&mut client);
-    assert_eq!(number(&mut client, blocks), 2);
+    assert_eq!(number(&mut client, blocks), before + 1);
     run(&mut client, WRITE);
     drop(client);
     let start = Instant::now();
@@ -111,11 +118,13 @@ fn a_shorter_interval_takes_effect_at_a_reload() {
     audited_table(&mut client);
     run(&mut client, WRITE);
     seal_and_verify(&mut client);
+    let blocks = "SELECT count(*) FROM ward.audit_block";
+    let before = number(&mut client, blocks);
     run(&mut client, WRITE);
     cluster.append_settings("ward.seal_interval = 100ms\n");
     cluster.reload();
     wait_until("the second write is sealed", || {
-        number(&mut client, "SELECT count(*) FROM ward.audit_block") == 2
+        number(&mut client, blocks) == before + 1
     });
 }
 
@@ -211,7 +220,8 @@ fn a_prepared_transaction_is_sealed_soon_after_its_commit() {
     run(&mut client, "COMMIT PREPARED 'p'");
     let start = Instant::now();
     wait_until("it is sealed", || {
-        number(&mut client, "SELECT count(*) FROM ward.audit_trail") == 1
+        let sealed = "SELECT count(entry_id) FROM ward.audit_trail WHERE table_name = 't'";
+        number(&mut client, sealed) == 1
     });
     assert!(start.elapsed() < Duration::from_secs(4));
     seal_and_verify(&mut client);
@@ -240,7 +250,15 @@ fn an_extension_made_anew_begins_a_new_log() {
         let mut client = cluster.superuser();
         audited_table(&mut client);
         run(&mut client, WRITE);
-        assert_eq!(seal_and_verify(&mut client).blocks_checked, 1);
+        seal_and_verify(&mut client);
+        assert_eq!(
+            number(&mut client, "SELECT min(block_no) FROM ward.audit_blocks"),
+            0
+        );
+        assert_eq!(
+            number(&mut client, "SELECT count(*) FROM ward.audit_trail"),
+            2
+        );
         run(
             &mut client,
             "DROP TABLE t; DROP EXTENSION pg_ward CASCADE; CREATE EXTENSION pg_ward",

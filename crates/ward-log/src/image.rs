@@ -3,6 +3,7 @@
 use crate::error::FormatError;
 use crate::hash::{Hash, labelled};
 use crate::wire::Reader;
+use sha2::{Digest, Sha256};
 
 const LABEL: &[u8] = b"ward/image/v1";
 const OLD: u8 = 1;
@@ -10,6 +11,7 @@ const NEW: u8 = 2;
 const NULL: u32 = 0xFFFF_FFFF;
 const REDACTED_UNCHANGED: u32 = 0xFFFF_FFFE;
 const REDACTED_CHANGED: u32 = 0xFFFF_FFFD;
+const CUT: u32 = 0xFFFF_FFFC;
 const SALT_LEN: usize = 16;
 
 /// The longest image: its record stores the length plus one in 32 bits.
@@ -33,6 +35,57 @@ pub enum Value<'a> {
     RedactedUnchanged,
     /// A redacted column whose value changed, or was first set.
     RedactedChanged,
+    /// A value that was too long to keep.
+    Cut(Cut),
+}
+
+/// What is kept of a value that is too long for an image: enough to recognize it by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cut {
+    /// The length of the value's text in bytes.
+    pub length: u64,
+    /// The text's SHA-256.
+    pub sha256: Hash,
+}
+
+impl Cut {
+    /// Stands for a value whose text nobody could read, because it is longer than its writer can make one.
+    pub const WITHOUT_TEXT: Cut = Cut {
+        length: u64::MAX,
+        sha256: [0; 32],
+    };
+
+    /// Of a text.
+    pub fn of(text: &[u8]) -> Cut {
+        Cut::of_parts([text])
+    }
+
+    /// Of a text that comes in parts.
+    pub fn of_parts<T: AsRef<[u8]>>(parts: impl IntoIterator<Item = T>) -> Cut {
+        let mut digest = Sha256::new();
+        let mut length = 0;
+        for part in parts {
+            let part = part.as_ref();
+            digest.update(part);
+            length += part.len() as u64;
+        }
+        Cut {
+            length,
+            sha256: digest.finalize().into(),
+        }
+    }
+
+    fn read(reader: &mut Reader) -> Result<Cut, FormatError> {
+        let cut = Cut {
+            length: reader.u64()?,
+            sha256: reader.array()?,
+        };
+        let without = Cut::WITHOUT_TEXT;
+        if (cut.length == without.length) != (cut.sha256 == without.sha256) {
+            return Err(FormatError::UndefinedValue("cut value"));
+        }
+        Ok(cut)
+    }
 }
 
 /// Writes one image at the end of a buffer.
@@ -92,20 +145,49 @@ impl<'a> ImageWriter<'a> {
         self.buf.extend_from_slice(value);
     }
 
+    /// How long the image is so far.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.buf.len() - self.start
+    }
+
+    /// Whether nothing was written yet, which cannot be: an image begins with its salt.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// A value that is not NULL, rendered in place by `render`, which must only append.
     #[inline]
     pub fn value_with(&mut self, attnum: u16, render: impl FnOnce(&mut Vec<u8>)) {
+        self.value_or_cut(attnum, |out| {
+            render(out);
+            None
+        });
+    }
+
+    /// A value that is not NULL, rendered in place by `render`, which must only append, or else answers what is to be
+    /// kept instead of the value.
+    #[inline]
+    pub fn value_or_cut(&mut self, attnum: u16, render: impl FnOnce(&mut Vec<u8>) -> Option<Cut>) {
         self.attnum(attnum);
         let at = self.buf.len();
         self.buf.extend_from_slice(&[0; 4]);
-        render(self.buf);
+        let cut = render(self.buf);
         if self.buf.len() < at + 4 {
             self.fail(FormatError::WriterOrder(
                 "a value's renderer must only append",
             ));
             self.buf.resize(at + 4, 0);
         }
-        self.patch_length(at);
+        match cut {
+            None => self.patch_length(at),
+            Some(cut) => {
+                self.buf.truncate(at);
+                self.buf.extend_from_slice(&CUT.to_be_bytes());
+                self.buf.extend_from_slice(&cut.length.to_be_bytes());
+                self.buf.extend_from_slice(&cut.sha256);
+            }
+        }
     }
 
     /// A NULL.
@@ -189,12 +271,10 @@ impl<'a> ImageWriter<'a> {
     }
 }
 
-/// A length, unless it would collide with the marks for NULL and redacted values.
+/// A length, unless it would collide with the marks for NULL, redacted and cut values.
 #[inline]
 fn encode_length(len: usize) -> Option<u32> {
-    u32::try_from(len)
-        .ok()
-        .filter(|len| *len < REDACTED_CHANGED)
+    u32::try_from(len).ok().filter(|len| *len < CUT)
 }
 
 /// A parsed image.
@@ -270,6 +350,7 @@ fn read_value<'a>(reader: &mut Reader<'a>) -> Result<(u16, Value<'a>), FormatErr
         NULL => Value::Null,
         REDACTED_UNCHANGED => Value::RedactedUnchanged,
         REDACTED_CHANGED => Value::RedactedChanged,
+        CUT => Value::Cut(Cut::read(reader)?),
         len => {
             Value::Bytes(reader.bytes(usize::try_from(len).map_err(|_| FormatError::Truncated)?)?)
         }

@@ -33,7 +33,7 @@ pub use export::{
 };
 pub use export_verify::{ExportSummary, ExportVerifier};
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
-pub use image::{Image, ImageWriter, MAX_IMAGE_LEN, Value, Values, image_commitment};
+pub use image::{Cut, Image, ImageWriter, MAX_IMAGE_LEN, Value, Values, image_commitment};
 pub use leaf::{
     AuditMac, Column, ColumnKind, ContextLeaf, ContextSource, Details, EraseLeaf, EventLeaf,
     IncarnationLeaf, Leaf, LeafHeader, MAX_CONTROL_LEAF_LEN, MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN,

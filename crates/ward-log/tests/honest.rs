@@ -20,7 +20,8 @@ fn row(rng: &mut TestRng) -> RowSpec {
         Operation::Update,
         Operation::Delete,
         Operation::Truncate,
-    ][rng.random_range(0..4)];
+        Operation::Snapshot,
+    ][rng.random_range(0..5)];
     (
         operation,
         rng.random_range(0..1000u32).to_string(),

@@ -6,7 +6,7 @@ use proptest::collection::{btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use ward_log::{
-    Column, ColumnKind, ContextLeaf, ContextSource, FormatError, Image, ImageWriter,
+    Column, ColumnKind, ContextLeaf, ContextSource, Cut, FormatError, Image, ImageWriter,
     IncarnationLeaf, Leaf, Operation, RecordWriter, Records, RowLeaf, SealLeaf, Shape, ShapeLeaf,
     Snapshot, TrailerLeaf, Value, ViolationKind, ViolationLeaf, image_commitment, push_record,
     record_id_text,
@@ -55,7 +55,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         Just(Operation::Insert),
         Just(Operation::Update),
         Just(Operation::Delete),
-        Just(Operation::Truncate)
+        Just(Operation::Truncate),
+        Just(Operation::Snapshot)
     ]
 }
 
@@ -229,13 +230,22 @@ proptest! {
     }
 }
 
-type OwnedValue = Option<Result<Vec<u8>, bool>>;
+type OwnedValue = Option<Result<Vec<u8>, Mark>>;
 
-/// Values by attribute number: None is NULL, Err says whether a redacted value changed.
+/// What an image may hold instead of a value.
+#[derive(Debug, Clone, PartialEq)]
+enum Mark {
+    Redacted(bool),
+    Cut(Cut),
+}
+
+/// Values by attribute number: None is NULL.
 fn values() -> impl Strategy<Value = Vec<(u16, OwnedValue)>> {
     let value = of(prop_oneof![
         3 => vec(any::<u8>(), 0..10).prop_map(Ok),
-        1 => any::<bool>().prop_map(Err)
+        1 => any::<bool>().prop_map(|changed| Err(Mark::Redacted(changed))),
+        1 => vec(any::<u8>(), 0..10).prop_map(|text| Err(Mark::Cut(Cut::of(&text)))),
+        1 => Just(Err(Mark::Cut(Cut::WITHOUT_TEXT)))
     ]);
     prop::collection::btree_map(1u16.., value, 0..5).prop_map(|map| map.into_iter().collect())
 }
@@ -244,7 +254,11 @@ fn write(writer: &mut ImageWriter<'_>, values: &[(u16, OwnedValue)]) {
     for (attnum, value) in values {
         match value {
             None => writer.null(*attnum),
-            Some(Err(changed)) => writer.redacted(*attnum, *changed),
+            Some(Err(Mark::Redacted(changed))) => writer.redacted(*attnum, *changed),
+            Some(Err(Mark::Cut(cut))) => writer.value_or_cut(*attnum, |out| {
+                out.extend_from_slice(b"what was rendered until it was too long");
+                Some(*cut)
+            }),
             Some(Ok(bytes)) if attnum % 2 == 0 => writer.value(*attnum, bytes),
             Some(Ok(bytes)) => writer.value_with(*attnum, |out| out.extend_from_slice(bytes)),
         }
@@ -257,8 +271,9 @@ fn owned(values: ward_log::Values<'_>) -> Vec<(u16, OwnedValue)> {
             let value = match value {
                 Value::Null => None,
                 Value::Bytes(bytes) => Some(Ok(bytes.to_vec())),
-                Value::RedactedUnchanged => Some(Err(false)),
-                Value::RedactedChanged => Some(Err(true)),
+                Value::RedactedUnchanged => Some(Err(Mark::Redacted(false))),
+                Value::RedactedChanged => Some(Err(Mark::Redacted(true))),
+                Value::Cut(cut) => Some(Err(Mark::Cut(cut))),
             };
             (attnum, value)
         })
@@ -301,6 +316,23 @@ fn an_image_written_out_of_order_is_refused() {
         wrong(&mut writer);
         assert!(writer.finish().is_err(), "case {at}");
     }
+}
+
+#[test]
+fn a_cut_value_has_one_form_only() {
+    let mut image = Vec::new();
+    let mut writer = ImageWriter::new(&mut image, &[0; 16]);
+    writer.begin_new();
+    writer.value_or_cut(1, |_| Some(Cut::WITHOUT_TEXT));
+    writer.finish().unwrap();
+    assert!(Image::parse(&image).is_ok());
+    // a length that means "no text" with a digest, and a digest that means it with a length
+    for at in [image.len() - 1, image.len() - 33] {
+        let mut other = image.clone();
+        other[at] ^= 1;
+        assert!(Image::parse(&other).is_err(), "byte {at}");
+    }
+    assert_eq!(Cut::of(b"abcd"), Cut::of_parts(["ab", "", "cd"]));
 }
 
 #[test]

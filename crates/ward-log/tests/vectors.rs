@@ -6,7 +6,7 @@ mod common;
 use std::collections::BTreeMap;
 
 use ward_log::{
-    Checkpoint, ContextLeaf, ContextSource, Details, EraseLeaf, EventLeaf, ImageWriter,
+    Checkpoint, ContextLeaf, ContextSource, Cut, Details, EraseLeaf, EventLeaf, ImageWriter,
     IncarnationLeaf, LeafHeader, Operation, PruneLeaf, RetentionLeaf, RowLeaf, SealLeaf, Severity,
     Shape, ShapeLeaf, Snapshot, TrailerLeaf, TransactionChain, Tree, ViolationKind, ViolationLeaf,
     empty_root, image_commitment, leaf_hash, push_record, vkey,
@@ -46,6 +46,12 @@ fn computed() -> BTreeMap<&'static str, String> {
     writer.redacted(4, false);
     writer.finish().unwrap();
     let commit = image_commitment(&image);
+    let mut image_cut = Vec::new();
+    let mut writer = ImageWriter::new(&mut image_cut, &count(0x80));
+    writer.begin_new();
+    writer.value_or_cut(1, |_| Some(Cut::of(b"abc")));
+    writer.value_or_cut(2, |_| Some(Cut::WITHOUT_TEXT));
+    writer.finish().unwrap();
     let incarnation = IncarnationLeaf {
         incarnation: count(0x10),
         system_identifier: 7_000_000_000_000_000_001,
@@ -185,6 +191,7 @@ fn computed() -> BTreeMap<&'static str, String> {
         ("shape_id", hex(&shape)),
         ("image", hex(&image)),
         ("image_commitment", hex(&commit)),
+        ("image_cut", hex(&image_cut)),
         ("incarnation_leaf", hex(&incarnation)),
         ("shape_leaf_hash", hex(&leaf_hash(&shape_leaf))),
         ("context_leaf", hex(&context)),

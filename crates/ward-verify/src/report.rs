@@ -12,7 +12,7 @@ use std::fs;
 /// More tables than these are shown in the table only.
 const MAX_BARS: usize = 40;
 const COLOURS: [&str; 4] = ["#2a7f62", "#3b6ea8", "#b5651d", "#8b1e3f"];
-const OPERATIONS: [&str; 4] = ["insert", "update", "delete", "truncate"];
+const OPERATIONS: [&str; 5] = ["insert", "update", "delete", "truncate", "snapshot"];
 const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}\
 h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse;width:100%}\

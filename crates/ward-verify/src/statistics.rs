@@ -10,8 +10,8 @@ const SHAPE_LEAF: u8 = 0x04;
 /// More shapes and days than these are counted together: a forged log must not fill the memory.
 const MAX_KEYS: usize = 20_000;
 
-/// Inserts, updates, deletes, truncations.
-pub type Counts = [u64; 4];
+/// Inserts, updates, deletes, truncations, rows of snapshots.
+pub type Counts = [u64; 5];
 
 /// Counts while a log is read.
 #[derive(Default)]
@@ -37,6 +37,7 @@ impl Statistics {
                     Operation::Update => 1,
                     Operation::Delete => 2,
                     Operation::Truncate => 3,
+                    Operation::Snapshot => 4,
                 };
                 let room = self.shapes.len() < MAX_KEYS;
                 match self.shapes.get_mut(&row.shape) {

@@ -1,11 +1,14 @@
-//! The triggers of audited tables. The catalog is the only place that says which tables are audited:
-//! so it survives dump and restore, and cannot disagree with what is captured.
+//! The triggers of audited tables. What the catalog says is what is captured; `registry` remembers
+//! what it should say.
 //!
 //! Commands are put together by PostgreSQL, which quotes names and keeps them in its own encoding.
 
+use super::hidden::Lists;
+use super::registry;
 use crate::error::Result;
 use crate::pg::{catalog, owner};
 use pgrx::prelude::*;
+use std::cell::Cell;
 use std::ffi::CString;
 
 /// The relation $1 and all that inherits from it, partitions included.
@@ -20,15 +23,17 @@ const UP: &str = "up (oid) AS (SELECT inhparent FROM pg_inherits WHERE inhrelid 
 /// change one of those makes to another audited table is recorded in the order it was made. The name
 /// on a partitioned table is its own, so that a table with auditing can be attached to another.
 const ROW: &str = "format('CREATE TRIGGER %1$I AFTER INSERT OR UPDATE OR DELETE ON %2$s FOR EACH ROW \
-    EXECUTE FUNCTION ward.audit_capture(%3$L, %4$L); ALTER TABLE %5$s %2$s ENABLE ALWAYS TRIGGER %1$I', \
+    EXECUTE FUNCTION ward.audit_capture(%3$L, %4$L%6$s); ALTER TABLE %5$s %2$s ENABLE ALWAYS TRIGGER %1$I', \
     CASE c.relkind WHEN 'p' THEN 'ward_audit_' || c.oid ELSE 'ward_audit' END, \
-    c.oid::regclass, lists.exclude, lists.redact, CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY' END)";
+    c.oid::regclass, lists.exclude, lists.redact, CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY' END, \
+    CASE WHEN lists.gone <> '' THEN format(', %L', lists.gone) ELSE '' END)";
 
 /// Makes the TRUNCATE trigger of table `c`, which partitions do not get from their parent.
 const TRUNCATE: &str = "format('CREATE TRIGGER ward_audit_truncate AFTER TRUNCATE ON %1$s FOR EACH STATEMENT \
-    EXECUTE FUNCTION ward.audit_capture(%2$L, %3$L); \
+    EXECUTE FUNCTION ward.audit_capture(%2$L, %3$L%4$s); \
     ALTER TABLE ONLY %1$s ENABLE ALWAYS TRIGGER ward_audit_truncate', \
-    c.oid::regclass, lists.exclude, lists.redact)";
+    c.oid::regclass, lists.exclude, lists.redact, \
+    CASE WHEN lists.gone <> '' THEN format(', %L', lists.gone) ELSE '' END)";
 
 /// Whether `relation` has a row trigger of its own.
 pub fn audited(relation: pg_sys::Oid) -> Result<bool> {
@@ -63,18 +68,37 @@ pub fn lock(relation: pg_sys::Oid) -> Result<()> {
 }
 
 /// Makes the triggers of `relation` and of all that inherits from it.
-pub fn create(relation: pg_sys::Oid, lists: &[String; 2]) -> Result<()> {
+pub fn create(relation: pg_sys::Oid, lists: &Lists) -> Result<()> {
     perform(
         &format!(
-            "WITH RECURSIVE {DOWN}, lists AS (SELECT $2 AS exclude, $3 AS redact), \
+            "WITH RECURSIVE {DOWN}, lists AS (SELECT $2 AS exclude, $3 AS redact, $4 AS gone), \
              c AS (SELECT c.* FROM down JOIN pg_class c USING (oid) WHERE relpersistence <> 't') \
              SELECT {ROW} FROM c, lists WHERE oid = $1 OR NOT relispartition \
              UNION ALL SELECT {TRUNCATE} FROM c, lists WHERE relkind <> 'f'"
         ),
         relation,
-        Some(lists),
+        Some(&lists.arguments()),
     )?;
     allow_owners(relation)
+}
+
+/// Makes the triggers of `relation`, which has one for rows of its own, and of its partitions anew.
+pub fn replace(relation: pg_sys::Oid, lists: &Lists) -> Result<()> {
+    perform(
+        &format!(
+            "WITH RECURSIVE part (oid) AS (SELECT $1 UNION \
+               SELECT i.inhrelid FROM part JOIN pg_inherits i ON i.inhparent = part.oid \
+               JOIN pg_class k ON k.oid = i.inhrelid AND k.relispartition), \
+             lists AS (SELECT $2 AS exclude, $3 AS redact, $4 AS gone), \
+             c AS (SELECT c.* FROM part JOIN pg_class c USING (oid) WHERE relpersistence <> 't') \
+             SELECT format('DROP TRIGGER %I ON %s', name, relation::regclass) \
+               FROM c JOIN ward.audit_trigger ON relation = c.oid AND NOT inherited \
+             UNION ALL SELECT {ROW} FROM c, lists WHERE oid = $1 \
+             UNION ALL SELECT {TRUNCATE} FROM c, lists WHERE relkind <> 'f'"
+        ),
+        relation,
+        Some(&lists.arguments()),
+    )
 }
 
 /// Drops the triggers of `relation` and of all that inherits from it, except what another audited
@@ -104,7 +128,7 @@ pub fn extend(relation: pg_sys::Oid) -> Result<()> {
     perform(
         &format!(
             "WITH RECURSIVE {DOWN}, {UP}, \
-             lists AS (SELECT relation, exclude, redact FROM ward.audit_trigger \
+             lists AS (SELECT relation, exclude, redact, gone FROM ward.audit_trigger \
                WHERE relation IN (SELECT $1 UNION SELECT oid FROM up) AND by_row AND NOT inherited \
                ORDER BY relation <> $1, relation LIMIT 1), \
              c AS MATERIALIZED (SELECT c.* FROM lists, down JOIN pg_class c USING (oid), LATERAL \
@@ -124,6 +148,7 @@ pub fn extend(relation: pg_sys::Oid) -> Result<()> {
     )?;
     if audited(relation)? || audited_ancestor(relation)?.is_some() {
         allow_owners(relation)?;
+        registry::remember(relation)?;
     }
     Ok(())
 }
@@ -144,6 +169,7 @@ pub fn keep_detached() -> Result<()> {
             None,
         )?;
         allow_owners(relation)?;
+        registry::remember(relation)?;
     }
     Ok(())
 }
@@ -164,11 +190,41 @@ fn allow_owners(relation: pg_sys::Oid) -> Result<()> {
 }
 
 /// Runs the commands that `query` gives.
-fn perform(query: &str, relation: pg_sys::Oid, lists: Option<&[String; 2]>) -> Result<()> {
+fn perform(query: &str, relation: pg_sys::Oid, lists: Option<&[String]>) -> Result<()> {
     let commands = catalog::texts(query, relation, lists)?;
+    let _own = OwnCommand::begin();
     owner::run(|| {
         commands
             .iter()
             .try_for_each(|command| catalog::execute(command))
     })
+}
+
+thread_local! {
+    /// Whether a command of this module runs: it is no entry of the trail, what asked for it is.
+    static OWN_COMMAND: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the running command is one of this module's.
+pub fn is_own_command() -> bool {
+    OWN_COMMAND.get()
+}
+
+/// While it lives, commands are this module's; it ends with an error, too.
+struct OwnCommand {
+    before: bool,
+}
+
+impl OwnCommand {
+    fn begin() -> Self {
+        OwnCommand {
+            before: OWN_COMMAND.replace(true),
+        }
+    }
+}
+
+impl Drop for OwnCommand {
+    fn drop(&mut self) {
+        OWN_COMMAND.set(self.before);
+    }
 }

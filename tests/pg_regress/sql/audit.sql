@@ -16,7 +16,7 @@ CREATE EXTENSION pg_ward;
 RESET client_min_messages;
 
 -- The trail in the order of the log: sealed entries come first, the rest by transaction.
-CREATE VIEW trail AS SELECT row_number() OVER () AS n, * FROM ward.audit_trail;
+CREATE VIEW trail AS SELECT row_number() OVER () AS n, * FROM ward.audit_trail WHERE operation <> 'EVENT';
 -- The triggers of a table and its partitions; O would mean: not for replication.
 CREATE VIEW triggers AS
 SELECT tgrelid::regclass AS tab, regexp_replace(tgname, '[0-9]+$', 'N') AS tgname, tgenabled, tgparentid <> 0 AS inherited
@@ -275,7 +275,7 @@ SET ROLE ward_audit_auditor;
 SELECT * FROM ward.audit_entries();
 RESET ROLE;
 -- Enabling and disabling can be granted.
-GRANT EXECUTE ON FUNCTION ward.enable_audit(regclass, name[], name[]), ward.disable_audit(regclass) TO ward_audit_admin;
+GRANT EXECUTE ON FUNCTION ward.enable_audit(regclass, name[], name[], boolean), ward.disable_audit(regclass) TO ward_audit_admin;
 SET ROLE ward_audit_admin;
 SELECT ward.enable_audit('shrunk');
 SELECT ward.disable_audit('shrunk');

@@ -15,7 +15,7 @@ CREATE EXTENSION pg_ward;
 RESET client_min_messages;
 
 -- The trail in the order of the log: sealed entries come first, the rest by transaction.
-CREATE VIEW trail AS SELECT row_number() OVER () AS n, * FROM ward.audit_trail;
+CREATE VIEW trail AS SELECT row_number() OVER () AS n, * FROM ward.audit_trail WHERE operation <> 'EVENT';
 -- Entries of a table, by its name at the time.
 CREATE FUNCTION changes(tab text)
 RETURNS TABLE (operation text, record_id text, old_values jsonb, new_values jsonb, changed_fields text[])

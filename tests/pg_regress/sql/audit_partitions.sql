@@ -11,7 +11,7 @@ CREATE ROLE ward_partitions_owner;
 SET client_min_messages = warning;
 CREATE EXTENSION pg_ward;
 
-CREATE VIEW trail AS SELECT row_number() OVER () AS n, * FROM ward.audit_trail;
+CREATE VIEW trail AS SELECT row_number() OVER () AS n, * FROM ward.audit_trail WHERE operation <> 'EVENT';
 CREATE VIEW triggers AS
 SELECT tgrelid::regclass AS tab, regexp_replace(tgname, '[0-9]+$', 'N') AS tgname, tgenabled, tgparentid <> 0 AS inherited
 FROM pg_trigger WHERE tgfoid = 'ward.audit_capture()'::regprocedure ORDER BY tgrelid::regclass::text COLLATE "C", 2;

@@ -12,7 +12,7 @@ SET client_encoding = 'UTF8';
 CREATE EXTENSION pg_ward;
 RESET client_min_messages;
 -- The trail in the order of the log: sealed entries come first, the rest by transaction.
-CREATE VIEW trail AS SELECT row_number() OVER () AS n, * FROM ward.audit_trail;
+CREATE VIEW trail AS SELECT row_number() OVER () AS n, * FROM ward.audit_trail WHERE operation <> 'EVENT';
 
 -- One column of each type.
 CREATE TYPE mood AS ENUM ('glad', 'sad "and" tired');
@@ -129,12 +129,17 @@ FROM trail, jsonb_each(new_values) WHERE table_name = 'refused' AND key <> 'id' 
 CREATE TABLE hidden (id int PRIMARY KEY, secret text, noise text);
 SELECT ward.enable_audit('hidden', exclude => '{noise}', redact => '{secret}');
 INSERT INTO hidden VALUES (1, 'secret-canary', 'noise-canary');
+-- Renamed and dropped behind the extension's back.
+ALTER EVENT TRIGGER ward_audit_ddl DISABLE;
+ALTER EVENT TRIGGER ward_audit_drop DISABLE;
 ALTER TABLE hidden RENAME secret TO mystery;
 INSERT INTO hidden VALUES (2, 'secret-canary', 'noise-canary');
 SELECT ward.enable_audit('hidden', exclude => '{noise}', redact => '{mystery}');
 INSERT INTO hidden VALUES (2, 'secret-canary', 'noise-canary');
 ALTER TABLE hidden DROP noise;
 UPDATE hidden SET mystery = 'secret-canary';
+ALTER EVENT TRIGGER ward_audit_ddl ENABLE ALWAYS;
+ALTER EVENT TRIGGER ward_audit_drop ENABLE ALWAYS;
 SELECT ward.enable_audit('hidden', redact => '{mystery}');
 UPDATE hidden SET mystery = 'secret-canary-2' WHERE id = 2;
 SELECT operation, old_values, new_values FROM trail WHERE table_name = 'hidden';
@@ -232,7 +237,7 @@ CREATE TABLE huge (id int PRIMARY KEY, j json, raw bytea);
 SELECT ward.enable_audit('huge');
 INSERT INTO huge VALUES (1, ('[' || repeat('1,', 7000000) || '1]')::json, NULL), (2, NULL, decode(repeat('ab', 140000000), 'hex'));
 SELECT record_id, key, jsonb_typeof(value) AS type, length(value::text), left(value::text, 20) AS start
-FROM ward.audit_trail, jsonb_each(new_values) WHERE value <> 'null' ORDER BY record_id, key;
+FROM ward.audit_trail, jsonb_each(new_values) WHERE operation <> 'EVENT' AND value <> 'null' ORDER BY record_id, key;
 \c :origin
 SET client_min_messages = warning;
 DROP DATABASE ward_audit_huge WITH (FORCE);
@@ -245,7 +250,7 @@ SET client_min_messages = warning;
 SET client_encoding = 'UTF8';
 CREATE EXTENSION pg_ward;
 RESET client_min_messages;
-CREATE VIEW trail AS SELECT row_number() OVER () AS n, * FROM ward.audit_trail;
+CREATE VIEW trail AS SELECT row_number() OVER () AS n, * FROM ward.audit_trail WHERE operation <> 'EVENT';
 CREATE TABLE latin (id text PRIMARY KEY, "é" text, j json);
 SELECT ward.enable_audit('latin');
 ALTER TABLE latin RENAME TO "über";

@@ -26,6 +26,8 @@ pub enum Operation {
     Delete = 3,
     /// The table was truncated.
     Truncate = 4,
+    /// The row as it was when the audit of its table began.
+    Snapshot = 5,
 }
 
 impl Operation {
@@ -36,6 +38,7 @@ impl Operation {
             Self::Update => "UPDATE",
             Self::Delete => "DELETE",
             Self::Truncate => "TRUNCATE",
+            Self::Snapshot => "SNAPSHOT",
         }
     }
 
@@ -45,6 +48,7 @@ impl Operation {
             2 => Ok(Self::Update),
             3 => Ok(Self::Delete),
             4 => Ok(Self::Truncate),
+            5 => Ok(Self::Snapshot),
             _ => Err(FormatError::UndefinedValue("operation")),
         }
     }

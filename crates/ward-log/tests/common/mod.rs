@@ -267,7 +267,7 @@ impl Builder {
                 None => writer.null(2),
             }
         };
-        if row.0 != Operation::Insert {
+        if !matches!(row.0, Operation::Insert | Operation::Snapshot) {
             writer.begin_old();
             side(&mut writer, &row.2);
         }
