@@ -12,6 +12,7 @@ pub mod enable;
 pub mod entries;
 pub mod event;
 mod export;
+mod find;
 mod image;
 pub mod jsonb;
 mod lag;
