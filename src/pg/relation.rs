@@ -418,8 +418,8 @@ unsafe fn root(relation: pg_sys::Relation) -> pg_sys::Oid {
     }
 }
 
-/// Schema and name of a table.
-fn name(oid: pg_sys::Oid) -> (String, String) {
+/// Schema and name of a table, empty when there is none.
+pub fn name(oid: pg_sys::Oid) -> (String, String) {
     // SAFETY: catalog look-ups by oid; the names are palloc'ed C strings.
     unsafe {
         let namespace = pg_sys::get_namespace_name(pg_sys::get_rel_namespace(oid));
