@@ -133,7 +133,11 @@ CREATE TEMPORARY VIEW audit_line (place, measured, unit, unaudited, pg_ward, cha
     UNION ALL
     SELECT 8, 'verify ' || entries.ward || ' entries in SQL', 'entries/s', NULL, entries.ward / verify.ward, NULL, NULL,
            NULL, NULL, '>= 1,000,000', entries.ward / verify.ward >= 1000000
-    FROM figure verify, figure entries WHERE verify.what = 'verify' AND entries.what = 'verify, entries';
+    FROM figure verify, figure entries WHERE verify.what = 'verify' AND entries.what = 'verify, entries'
+    UNION ALL
+    SELECT 9, 'history of one record among ' || entries.ward || ' entries', 'ms', NULL, history.ward * 1000, NULL, NULL,
+           NULL, NULL, '<= 5 ms', history.ward <= 0.005
+    FROM figure history, figure entries WHERE history.what = 'history' AND entries.what = 'history, entries';
 
 SELECT EXISTS (SELECT FROM line) AS has_lines, EXISTS (SELECT FROM audit_line) AS has_audit_lines \gset
 \if :has_lines

@@ -34,7 +34,7 @@ pub fn lag() -> Result<Lag> {
         let mut unsealed_bytes = 0;
         for journal in seal::open_journals(Mode::Read)? {
             let mut chunks = Vec::new();
-            journal.scan_visible(|id| {
+            journal.scan_visible(0, |id| {
                 if !snapshot.visible(id.xid) {
                     chunks.push(id);
                 }

@@ -1,9 +1,9 @@
 //! Proofs in SQL: that a leaf is in the log, and that the log has only grown.
 
 use super::store::{self, Block};
-use super::{checkpoint, entries, signer};
+use super::{checkpoint, entries, find, signer};
 use crate::error::{self, Result};
-use crate::pg::{owner, segment};
+use crate::pg::owner;
 use pgrx::prelude::*;
 use ward_log::{
     AddCheckpoint, Hash, ProofError, TlogProof, consistency_proof, inclusion_proof, leaf_hash,
@@ -54,7 +54,7 @@ fn audit_proof(
     owner::run(|| {
         let (identity, block) = checkpoint::last()?;
         let proof = inclusion_proof(index, block.tree_size, store::tile).map_err(refused)?;
-        let (leaf, image) = leaf(index)?.ok_or_else(|| gone(index))?;
+        let (leaf, image) = find::Finder::new().leaf(index).ok_or_else(|| gone(index))?;
         let hash = leaf_hash(&leaf);
         if !verify_inclusion(&hash, index, block.tree_size, &proof, &block.root) {
             return Err(damaged());
@@ -86,27 +86,6 @@ fn audit_witness_request(old_size: default!(Option<i64>, 0)) -> Result<String> {
         };
         Ok(request.to_text())
     })
-}
-
-/// A leaf and its image. Segments have no index on the leaves' numbers.
-pub(super) fn leaf(index: u64) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>> {
-    let number = index >> store::segment_bits();
-    let Some(table) = store::segment_table(number).filter(|_| store::is_registered(number)) else {
-        return Ok(None);
-    };
-    let mut found = None;
-    segment::scan(table, |stored| {
-        let first = u64::try_from(stored.entry_id).unwrap_or(u64::MAX);
-        if first <= index {
-            segment::each_leaf(first, stored.records, |id, leaf, image| {
-                if id == index {
-                    found = Some((leaf.to_vec(), image.map(<[u8]>::to_vec)));
-                }
-            });
-        }
-        found.is_none()
-    });
-    Ok(found)
 }
 
 /// An argument that must be given and not be negative.

@@ -5,6 +5,7 @@
 //! a transaction that stays open across many blocks.
 
 use super::check::TransactionCheck;
+use super::index::IndexWriter;
 use super::progress::{self, Progress};
 use super::retention::Orders;
 use super::store::{self, Block, Identity};
@@ -38,6 +39,7 @@ pub struct Sealer {
     next_block: u64,
     snapshot: Snapshot,
     progress: Progress,
+    index: IndexWriter,
 }
 
 impl Sealer {
@@ -82,6 +84,7 @@ impl Sealer {
             next_block: last.map_or(0, |block| block.block_no + 1),
             snapshot,
             progress: Progress::load()?,
+            index: IndexWriter::default(),
         }))
     }
 
@@ -114,7 +117,7 @@ impl Sealer {
             sealed_at: process::now_micros(),
         };
         let begun = self.begin_incarnation()?;
-        let mut writer = BlockWriter::new(&mut self.tree);
+        let mut writer = BlockWriter::new(&mut self.tree, &mut self.index);
         if let Some((identity, reason)) = &begun {
             writer.incarnation(identity, reason, &block)?;
         }
@@ -168,6 +171,11 @@ impl Sealer {
             return Ok(Some((new, "copied")));
         }
         Ok((self.next_block == 0).then_some((current, "created")))
+    }
+
+    /// The index by record of what this sealer seals.
+    pub fn index(&mut self) -> &mut IndexWriter {
+        &mut self.index
     }
 
     /// Whether all that `journal` holds is sealed or void.
@@ -229,6 +237,7 @@ fn seal_transaction<'c>(
 /// Writes leaves of one block into segments and the tree.
 struct BlockWriter<'t> {
     tree: &'t mut Tree,
+    index: &'t mut IndexWriter,
     first: u64,
     appender: Option<(u64, Appender)>,
     /// What this block describes first: by shape id, the describing leaf and the content.
@@ -241,10 +250,11 @@ struct BlockWriter<'t> {
 }
 
 impl<'t> BlockWriter<'t> {
-    fn new(tree: &'t mut Tree) -> Self {
+    fn new(tree: &'t mut Tree, index: &'t mut IndexWriter) -> Self {
         let first = tree.size();
         BlockWriter {
             tree,
+            index,
             first,
             appender: None,
             shapes: BTreeMap::new(),
@@ -293,7 +303,7 @@ impl<'t> BlockWriter<'t> {
             appender.push(index, leaf, image)?;
         }
         self.tree.append(hash);
-        Ok(())
+        self.index.push(index, leaf)
     }
 
     fn control(&mut self, encode: impl FnOnce(&mut Vec<u8>)) -> Result<()> {
@@ -343,6 +353,7 @@ impl<'t> BlockWriter<'t> {
         for (shape, (index, content)) in &self.shapes {
             store::put_shape(shape, *index, content)?;
         }
+        self.index.finish()?;
         store::put_tiles(&self.tree.take_dirty())?;
         block.tree_size = self.tree.size();
         block.root = self.tree.root();

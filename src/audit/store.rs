@@ -182,6 +182,18 @@ fn select_blocks(query: &CStr, args: &[Arg], visit: &mut dyn FnMut(Block)) {
     });
 }
 
+/// Calls `visit` with the blocks that hold these leaves, in order: first leaf, size of the tree after it,
+/// and number.
+pub fn blocks_of(leaves: &[u64], mut visit: impl FnMut(u64, u64, u64)) {
+    query::read(
+        c"SELECT DISTINCT b.first_leaf, b.tree_size, b.block_no FROM unnest($1) AS l (leaf), \
+          LATERAL (SELECT first_leaf, tree_size, block_no FROM ward.audit_block \
+                   WHERE first_leaf <= leaf ORDER BY first_leaf DESC LIMIT 1) b ORDER BY 1",
+        &[Arg::Int8s(leaves)],
+        |row| visit(row.int8(1) as u64, row.int8(2) as u64, row.int8(3) as u64),
+    );
+}
+
 /// 32 bytes as a hash; bytes of another length, which only tampering can store, match no hash.
 fn hash(bytes: &[u8]) -> Hash {
     bytes.try_into().unwrap_or([0; 32])

@@ -1,6 +1,7 @@
 //! Reading the trail: sealed segments, then what is not sealed yet, then what this transaction
 //! still holds in memory.
 
+use super::find::{self, Finder};
 use super::retention::shown;
 use super::{capture, image, seal, store};
 use crate::error::{self, Result};
@@ -8,10 +9,14 @@ use crate::pg::journal::{ChunkId, Journal, Mode};
 use crate::pg::srf::{Cell, Rows};
 use crate::pg::{owner, process, query};
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use ward_log::{
     EventLeaf, Hash, Image, Leaf, LeafHeader, Operation, Records, RowLeaf, Shape, Snapshot,
     leaf_hash,
 };
+
+/// Type byte of a shape leaf (docs/log-format.md).
+const SHAPE: u8 = 0x04;
 
 /// Writes every entry to `rows`.
 pub fn read(rows: &mut Rows) -> Result<()> {
@@ -20,24 +25,46 @@ pub fn read(rows: &mut Rows) -> Result<()> {
     }
     owner::run(|| {
         let mut reader = Reader::new(rows)?;
+        store::blocks(0, u64::MAX, |block| {
+            reader.know_block(&block);
+        });
         reader.sealed()?;
         reader.unsealed()
     })
 }
 
-struct Reader<'r> {
+/// Renders entries, all of them or those about one record.
+pub(super) struct Reader<'r> {
     rows: &'r mut Rows,
     shapes: HashMap<Hash, Shape>,
-    /// (first leaf, block number), ascending.
-    blocks: Vec<(u64, u64)>,
+    /// The blocks known: first leaf, size of the tree after it, number; ascending.
+    blocks: Vec<(u64, u64, u64)>,
     size: u64,
     snapshot: Snapshot,
     /// The context leaf last seen: its index or position, and its bytes.
     context: Option<(u64, Vec<u8>)>,
+    /// The one record whose entries are wanted, if only they are.
+    wanted: Option<Wanted>,
+    finder: Finder,
+}
+
+/// A record, and what tells its table's shapes from others.
+pub(super) struct Wanted {
+    /// The record id, as a leaf has it.
+    pub record: String,
+    /// Whether a shape is one of the table's.
+    pub of_table: Box<dyn Fn(&Shape) -> bool>,
+}
+
+impl Wanted {
+    fn is(&self, row: &RowLeaf, shape: Option<&Shape>) -> bool {
+        row.record_id == Some(&self.record) && shape.is_some_and(&self.of_table)
+    }
 }
 
 impl<'r> Reader<'r> {
-    fn new(rows: &'r mut Rows) -> Result<Self> {
+    /// A reader of the log as the active snapshot sees it, for all entries.
+    pub(super) fn new(rows: &'r mut Rows) -> Result<Self> {
         let mut shapes = HashMap::new();
         query::read(
             c"SELECT shape_id, content FROM ward.audit_shape",
@@ -51,24 +78,113 @@ impl<'r> Reader<'r> {
                 }
             },
         );
-        let mut reader = Reader {
+        let last = store::last_block();
+        let snapshot = match &last {
+            Some(block) => Snapshot::parse(&block.snapshot).map_err(error::format)?,
+            None => Snapshot::default(),
+        };
+        Ok(Reader {
             rows,
             shapes,
             blocks: Vec::new(),
-            size: 0,
-            snapshot: Snapshot::default(),
+            size: last.map_or(0, |block| block.tree_size),
+            snapshot,
             context: None,
-        };
-        let mut last = Vec::new();
-        store::blocks(0, u64::MAX, |block| {
-            reader.blocks.push((block.first_leaf, block.block_no));
-            reader.size = block.tree_size;
-            last = block.snapshot;
-        });
-        if !last.is_empty() {
-            reader.snapshot = Snapshot::parse(&last).map_err(error::format)?;
+            wanted: None,
+            finder: Finder::new(),
+        })
+    }
+
+    /// How many leaves are sealed.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The shapes in the sealed log.
+    pub(super) fn shapes(&self) -> &HashMap<Hash, Shape> {
+        &self.shapes
+    }
+
+    /// Has only entries about one record rendered from now on.
+    pub(super) fn want(&mut self, wanted: Wanted) {
+        self.wanted = Some(wanted);
+    }
+
+    /// Forgets the rows written so far.
+    pub(super) fn start_again(&mut self) {
+        self.rows.clear();
+    }
+
+    /// Whether a leaf is an entry that is wanted.
+    pub(super) fn wants(&self, leaf: &[u8]) -> bool {
+        match (&self.wanted, Leaf::parse(leaf)) {
+            (None, Ok(Leaf::Row(_) | Leaf::Event(_))) => true,
+            (Some(wanted), Ok(Leaf::Row(row))) => wanted.is(&row, self.shapes.get(&row.shape)),
+            _ => false,
         }
-        Ok(reader)
+    }
+
+    /// A sealed leaf, if it is stored.
+    pub(super) fn find(&mut self, id: u64) -> Option<find::Stored> {
+        self.finder.leaf(id)
+    }
+
+    /// Renders one sealed entry. Its context and its block are looked up.
+    pub(super) fn single(&mut self, id: u64, leaf: &[u8], image: Option<&[u8]>) {
+        let back = match Leaf::parse(leaf) {
+            Ok(Leaf::Row(row)) => row.context_back,
+            Ok(Leaf::Event(event)) => event.context_back,
+            Ok(Leaf::Prune(leaf)) => leaf.header.context_back,
+            Ok(Leaf::Erase(leaf)) => leaf.header.context_back,
+            Ok(Leaf::Retention(leaf)) => leaf.header.context_back,
+            _ => return,
+        };
+        if let Some(at) = id.checked_sub(back.into())
+            && self.context.as_ref().is_none_or(|(known, _)| *known != at)
+        {
+            self.context = self.finder.leaf(at).map(|(leaf, _)| (at, leaf));
+            if self.context.is_none() {
+                self.all_retained(at..at + 1);
+            }
+        }
+        if block_of(&self.blocks, id).is_none() {
+            self.know_blocks(&[id]);
+        }
+        self.entry(Some(id), leaf, image);
+    }
+
+    /// Renders the entries of whole blocks.
+    pub(super) fn range(&mut self, leaves: Range<u64>) {
+        self.all_retained(leaves.clone());
+        find::leaves(leaves, |id, leaf, image| self.entry(Some(id), leaf, image));
+    }
+
+    /// Takes note of what is left of pruned leaves.
+    fn all_retained(&mut self, leaves: Range<u64>) {
+        let mut found = BTreeMap::new();
+        store::all_retained(|id, leaf| {
+            if leaves.contains(&id) {
+                found.insert(id, leaf.to_vec());
+            }
+        });
+        for (id, leaf) in found {
+            self.retained(id, &leaf);
+        }
+    }
+
+    /// Takes note of a block; blocks are given in order.
+    pub(super) fn know_block(&mut self, block: &store::Block) {
+        let known = (block.first_leaf, block.tree_size, block.block_no);
+        self.blocks.push(known);
+    }
+
+    /// Looks up the blocks of leaves that are going to be rendered.
+    pub(super) fn know_blocks(&mut self, leaves: &[u64]) {
+        store::blocks_of(leaves, |first, end, number| {
+            self.blocks.push((first, end, number));
+        });
+        self.blocks.sort_unstable();
+        self.blocks.dedup();
     }
 
     fn sealed(&mut self) -> Result<()> {
@@ -96,11 +212,17 @@ impl<'r> Reader<'r> {
 
     /// Chunks that the active snapshot sees and the last block's snapshot does not, and this
     /// transaction's own, by transaction and position.
-    fn unsealed(&mut self) -> Result<()> {
-        let mut chunks: BTreeMap<(u64, u32, u32), Source> = BTreeMap::new();
+    pub(super) fn unsealed(&mut self) -> Result<()> {
+        let mut chunks = Chunks::new();
         let journals = seal::open_journals(Mode::Read)?;
-        for journal in &journals {
-            journal.scan_visible(|id| {
+        for (journal, mark) in journals.iter().zip(store::marks()?) {
+            // What lies before the mark is in the blocks that this snapshot sees.
+            let from = if mark.file == journal.file() {
+                mark.page
+            } else {
+                0
+            };
+            journal.scan_visible(from, |id| {
                 if !self.snapshot.visible(id.xid) {
                     chunks.insert((id.xid, id.position, id.part), Source::Journal(id));
                 }
@@ -109,20 +231,22 @@ impl<'r> Reader<'r> {
         capture::unwritten(|xid, position, bytes| {
             chunks.insert((xid, position, 0), Source::Memory(bytes.to_vec()));
         })?;
-        let mut bytes = Vec::new();
-        let mut xid = 0;
-        for ((next_xid, _, part), source) in chunks {
-            if part == 0 {
-                self.records(&bytes);
-                bytes.clear();
+        // Shapes first: a row's may stand behind it, in another transaction.
+        each_group(&chunks, &journals, |_, bytes| {
+            for record in Records::new(bytes).map_while(std::result::Result::ok) {
+                if record.leaf.first() == Some(&SHAPE) {
+                    self.entry(None, record.leaf, None);
+                }
             }
-            if next_xid != xid {
+        });
+        let mut last = 0;
+        each_group(&chunks, &journals, |xid, bytes| {
+            if xid != last {
                 self.context = None;
-                xid = next_xid;
+                last = xid;
             }
-            source.append_to(&mut bytes, &journals);
-        }
-        self.records(&bytes);
+            self.records(bytes);
+        });
         Ok(())
     }
 
@@ -164,6 +288,13 @@ impl<'r> Reader<'r> {
 
     fn row(&mut self, id: Option<u64>, row: &RowLeaf, image: Option<&[u8]>) {
         let shape = self.shapes.get(&row.shape);
+        if self
+            .wanted
+            .as_ref()
+            .is_some_and(|wanted| !wanted.is(row, shape))
+        {
+            return;
+        }
         let image = image.and_then(|bytes| Image::parse(bytes).ok());
         let (old, new, changed) = match (&image, shape) {
             (Some(image), Some(shape)) => (
@@ -204,6 +335,9 @@ impl<'r> Reader<'r> {
         record: Option<[&str; 3]>,
         values: String,
     ) {
+        if self.wanted.is_some() {
+            return;
+        }
         let name = |at: usize| record.map(|names| names[at]).into();
         let what = [
             name(0),
@@ -225,6 +359,9 @@ impl<'r> Reader<'r> {
     }
 
     fn event(&mut self, id: Option<u64>, event: &EventLeaf) {
+        if self.wanted.is_some() {
+            return;
+        }
         let what = [
             Cell::Null,
             Cell::Null,
@@ -257,7 +394,7 @@ struct Place {
 /// Writes one entry: when and where, who, and `what` happened.
 fn put(
     rows: &mut Rows,
-    blocks: &[(u64, u64)],
+    blocks: &[(u64, u64, u64)],
     context: &Option<(u64, Vec<u8>)>,
     place: &Place,
     what: [Cell; 7],
@@ -271,10 +408,7 @@ fn put(
         Some(Leaf::Context(context)) => Some(context),
         _ => None,
     };
-    let block = place.id.and_then(|id| {
-        let after = blocks.partition_point(|(first, _)| *first <= id);
-        after.checked_sub(1).map(|at| blocks[at].1)
-    });
+    let block = place.id.and_then(|id| block_of(blocks, id));
     let [schema, table, record, operation, old, new, changed] = what;
     rows.put(&[
         place.id.map_or(Cell::Null, |id| Cell::Int8(id as i64)),
@@ -300,6 +434,31 @@ fn put(
         Cell::Int8(place.xid as i64),
         block.map_or(Cell::Null, |block| Cell::Int8(block as i64)),
     ]);
+}
+
+/// The number of the block that holds a leaf, if it is among those known.
+fn block_of(blocks: &[(u64, u64, u64)], leaf: u64) -> Option<u64> {
+    let after = blocks.partition_point(|(first, _, _)| *first <= leaf);
+    let (_, end, number) = blocks.get(after.checked_sub(1)?)?;
+    (leaf < *end).then_some(*number)
+}
+
+/// By transaction, position and part.
+type Chunks = BTreeMap<(u64, u32, u32), Source>;
+
+/// Calls `visit` with the transaction and the bytes of each row of a journal, parts joined.
+fn each_group(chunks: &Chunks, journals: &[Journal; 2], mut visit: impl FnMut(u64, &[u8])) {
+    let mut bytes = Vec::new();
+    let mut transaction = 0;
+    for ((xid, _, part), source) in chunks {
+        if *part == 0 {
+            visit(transaction, &bytes);
+            bytes.clear();
+        }
+        transaction = *xid;
+        source.append_to(&mut bytes, journals);
+    }
+    visit(transaction, &bytes);
 }
 
 enum Source {

@@ -5,6 +5,7 @@
 //! from before a crash). A worker leaves after a round without work, so that DROP DATABASE and
 //! CREATE DATABASE … TEMPLATE do not have to wait for it.
 
+use super::index;
 use super::publish::Publisher;
 use super::retention;
 use super::seal::{self, Round, Sealer};
@@ -337,6 +338,13 @@ pub fn sealer(database: pg_sys::Oid) {
             written = Some(Instant::now());
             worker::transaction(|| {}, crate::keys::flush_by_worker)
                 .unwrap_or_else(|report| error::raise(report));
+        }
+        if let Some(sealer) = &mut state
+            && sealer.index().lacks()
+        {
+            let whole = worker::transaction(|| {}, index::build_some)
+                .unwrap_or_else(|report| error::raise(report));
+            sealer.index().set_whole(whole);
         }
         worker::report_idle();
         let asked_again = || slot.requested.load(Ordering::Acquire) > asked;

@@ -175,11 +175,11 @@ impl Journal {
         self.scan(any, from, visit);
     }
 
-    /// Calls `visit` for every chunk visible to the active snapshot.
-    pub fn scan_visible(&self, visit: impl FnMut(ChunkId)) {
+    /// Calls `visit` for every chunk from page `from` on that is visible to the active snapshot.
+    pub fn scan_visible(&self, from: u32, visit: impl FnMut(ChunkId)) {
         // SAFETY: an active snapshot exists.
         let snapshot = unsafe { pg_sys::GetActiveSnapshot() };
-        self.scan(snapshot, 0, visit);
+        self.scan(snapshot, from, visit);
     }
 
     fn scan(&self, snapshot: pg_sys::Snapshot, from: u32, mut visit: impl FnMut(ChunkId)) {

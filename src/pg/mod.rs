@@ -15,6 +15,7 @@ pub mod index_worker;
 pub mod journal;
 pub mod jsonb;
 pub mod keys;
+pub mod leaf_search;
 pub mod owner;
 pub mod preload;
 pub mod process;

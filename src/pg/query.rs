@@ -17,6 +17,8 @@ pub enum Arg<'a> {
     Int2(i16),
     /// bigint
     Int8(i64),
+    /// bigint[]
+    Int8s(&'a [u64]),
 }
 
 /// One row of a result.
@@ -43,6 +45,7 @@ pub fn read_while(query: &CStr, args: &[Arg], mut visit: impl FnMut(&Row) -> boo
             Arg::Bytes(bytes) => (pg_sys::BYTEAOID, pg_sys::Datum::from(heap::varlena(bytes))),
             Arg::Int2(value) => (pg_sys::INT2OID, pg_sys::Datum::from(*value)),
             Arg::Int8(value) => (pg_sys::INT8OID, pg_sys::Datum::from(*value)),
+            Arg::Int8s(values) => (pg_sys::INT8ARRAYOID, array(values)),
         };
         types.push(oid);
         values.push(value);
@@ -84,6 +87,24 @@ pub fn read_while(query: &CStr, args: &[Arg], mut visit: impl FnMut(&Row) -> boo
         pg_sys::SPI_cursor_close(portal);
         pg_sys::SPI_finish();
     }
+}
+
+fn array(numbers: &[u64]) -> pg_sys::Datum {
+    let mut items: Vec<pg_sys::Datum> = numbers
+        .iter()
+        .map(|number| pg_sys::Datum::from(*number as i64))
+        .collect();
+    // SAFETY: as many datums as items; bigint has 8 bytes, is passed by value and so aligned.
+    pg_sys::Datum::from(unsafe {
+        pg_sys::construct_array(
+            items.as_mut_ptr(),
+            items.len() as i32,
+            pg_sys::INT8OID,
+            8,
+            true,
+            pg_sys::TYPALIGN_DOUBLE as std::ffi::c_char,
+        )
+    })
 }
 
 impl Row {

@@ -60,6 +60,12 @@ impl Rows {
         }
     }
 
+    /// Forgets every row.
+    pub fn clear(&mut self) {
+        // SAFETY: the store is open for writing; nobody has read from it.
+        unsafe { pg_sys::tuplestore_clear(self.store) }
+    }
+
     /// Adds a row. Raises when the number of cells is not that of the declared columns.
     pub fn put(&mut self, cells: &[Cell]) {
         // SAFETY: as many values as columns; they live in the row context until copied.
@@ -147,6 +153,91 @@ pub unsafe extern "C-unwind" fn ward_audit_entries(
     // SAFETY: fcinfo is the function manager's.
     let mut rows = unsafe { Rows::begin(fcinfo) };
     if let Err(report) = crate::audit::entries::entries(&mut rows) {
+        error::raise(report);
+    }
+    pg_sys::Datum::null()
+}
+
+/// Tells PostgreSQL the calling convention of `ward_audit_history`.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_ward_audit_history() -> &'static pg_sys::Pg_finfo_record {
+    const VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}
+
+/// The function `ward.audit_history(regclass, text)`.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ward_audit_history(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: fcinfo is the function manager's, and the types of the arguments are as declared.
+    let (mut rows, table, record) = unsafe {
+        let table = pgrx::fcinfo::pg_getarg::<pg_sys::Oid>(fcinfo, 0);
+        let record = pgrx::fcinfo::pg_getarg::<&[u8]>(fcinfo, 1);
+        (Rows::begin(fcinfo), table, record)
+    };
+    let record = record.map(encoding::bytes_to_utf8);
+    let record = record.as_deref().map(String::from_utf8_lossy);
+    if let Err(report) = crate::audit::records::history(&mut rows, table, record.as_deref()) {
+        error::raise(report);
+    }
+    pg_sys::Datum::null()
+}
+
+/// Tells PostgreSQL the calling convention of `ward_audit_entry`.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_ward_audit_entry() -> &'static pg_sys::Pg_finfo_record {
+    const VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}
+
+/// The function `ward.audit_entry(bigint)`.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ward_audit_entry(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: fcinfo is the function manager's, and the type of the argument is as declared.
+    let (mut rows, id) = unsafe {
+        let id = pgrx::fcinfo::pg_getarg::<i64>(fcinfo, 0);
+        (Rows::begin(fcinfo), id)
+    };
+    if let Err(report) = crate::audit::records::entry(&mut rows, id) {
+        error::raise(report);
+    }
+    pg_sys::Datum::null()
+}
+
+/// Tells PostgreSQL the calling convention of `ward_audit_trail_of_blocks`.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_ward_audit_trail_of_blocks() -> &'static pg_sys::Pg_finfo_record {
+    const VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}
+
+/// The function `ward.audit_trail_of_blocks(bigint, bigint)`.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ward_audit_trail_of_blocks(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: fcinfo is the function manager's, and the types of the arguments are as declared.
+    let (mut rows, first, last) = unsafe {
+        let first = pgrx::fcinfo::pg_getarg::<i64>(fcinfo, 0);
+        let last = pgrx::fcinfo::pg_getarg::<i64>(fcinfo, 1);
+        (Rows::begin(fcinfo), first, last)
+    };
+    if let Err(report) = crate::audit::records::blocks(&mut rows, first, last) {
         error::raise(report);
     }
     pg_sys::Datum::null()

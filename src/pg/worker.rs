@@ -206,6 +206,12 @@ pub fn try_lock_against_all(oid: pg_sys::Oid) -> bool {
     unsafe { pg_sys::ConditionalLockRelationOid(oid, pg_sys::AccessExclusiveLock as i32) }
 }
 
+/// Locks table `oid` as every writer does, if that needs no waiting.
+pub fn try_lock_to_write(oid: pg_sys::Oid) -> bool {
+    // SAFETY: inside a transaction.
+    unsafe { pg_sys::ConditionalLockRelationOid(oid, pg_sys::RowExclusiveLock as i32) }
+}
+
 /// The id of the current transaction, 0 if it has none.
 pub fn own_xid() -> u64 {
     // SAFETY: reads backend state.

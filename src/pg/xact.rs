@@ -17,6 +17,12 @@ pub struct Hooks {
     pub rolled_back: fn(subid: u32),
 }
 
+/// Whether the transaction reads everything as of its beginning: REPEATABLE READ and SERIALIZABLE.
+pub fn keeps_its_snapshot() -> bool {
+    // SAFETY: reads a backend global.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
 /// Registers `hooks` for the life of the backend. Called in the postmaster, inherited by fork.
 pub fn register(hooks: &'static Hooks) {
     let arg = std::ptr::from_ref(hooks).cast_mut().cast::<c_void>();

@@ -4,6 +4,7 @@
 mod attacks;
 mod attacks_context;
 mod attacks_journal;
+mod attacks_record_index;
 mod attacks_retention;
 mod attacks_tokens;
 mod attacks_trial;
@@ -17,6 +18,7 @@ mod audit_history;
 mod audit_oversized;
 mod audit_proofs;
 mod audit_publish;
+mod audit_record_index;
 mod audit_retention;
 mod audit_settings;
 mod audit_statements;

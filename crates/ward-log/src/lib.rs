@@ -39,7 +39,7 @@ pub use leaf::{
     IncarnationLeaf, Leaf, LeafHeader, MAX_CONTROL_LEAF_LEN, MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN,
     MAX_LEAF_LEN, MAX_NAME_LEN, MAX_RECORD_ID_LEN, MAX_TEXT_LEN, Operation, PRUNE_UNIT, PruneLeaf,
     RetentionLeaf, RetentionPolicy, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot,
-    TrailerLeaf, ViolationKind, ViolationLeaf, record_id_text,
+    TrailerLeaf, ViolationKind, ViolationLeaf, record_id_text, record_of,
 };
 pub use note::{KeyKind, SignedNote, VerifierKey};
 pub use proof::{

@@ -9,7 +9,7 @@ use ward_log::{
     Column, ColumnKind, ContextLeaf, ContextSource, Cut, FormatError, Image, ImageWriter,
     IncarnationLeaf, Leaf, Operation, RecordWriter, Records, RowLeaf, SealLeaf, Shape, ShapeLeaf,
     Snapshot, TrailerLeaf, Value, ViolationKind, ViolationLeaf, image_commitment, push_record,
-    record_id_text,
+    record_id_text, record_of,
 };
 
 /// What parses must encode to the same bytes; every cut and every trailing byte must be refused.
@@ -71,6 +71,12 @@ proptest! {
         let bytes = encoded(&leaf);
         prop_assert_eq!(Leaf::parse(&bytes).unwrap(), leaf);
         strict(&bytes)?;
+        prop_assert_eq!(record_of(&bytes), id.as_deref().map(|id| (&shape, id.as_bytes())));
+        // what is cut short or too long names no record
+        for cut in 0..bytes.len() {
+            prop_assert_eq!(record_of(&bytes[..cut]), None);
+        }
+        prop_assert_eq!(record_of(&[&bytes[..], &[0]].concat()), None);
     }
 
     #[test]

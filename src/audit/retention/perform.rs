@@ -2,7 +2,8 @@
 //!
 //! Each segment is a transaction of its own. Nothing is waited for: a segment that somebody reads is tried again later.
 
-use crate::audit::{proof, seal, store};
+use crate::audit::find::Finder;
+use crate::audit::{seal, store};
 use crate::error::{self, Result};
 use crate::pg::journal::Mode;
 use crate::pg::segment::{self, Appender};
@@ -165,7 +166,7 @@ fn back(leaf: &[u8]) -> Option<u32> {
 
 /// A leaf of a segment, or one that was kept of a pruned segment.
 fn stored_leaf(entry: u64) -> Result<Option<Vec<u8>>> {
-    if let Some((leaf, _)) = proof::leaf(entry)? {
+    if let Some((leaf, _)) = Finder::new().leaf(entry) {
         return Ok(Some(leaf));
     }
     let mut found = None;

@@ -18,7 +18,7 @@ pub use event::{Details, EventLeaf, MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN, Severit
 pub use header::LeafHeader;
 pub use removal::{EraseLeaf, PRUNE_UNIT, PruneLeaf};
 pub use retention::{RetentionLeaf, RetentionPolicy};
-pub use row::{MAX_RECORD_ID_LEN, Operation, RowLeaf, record_id_text};
+pub use row::{MAX_RECORD_ID_LEN, Operation, RowLeaf, record_id_text, record_of};
 pub use seal::SealLeaf;
 pub use shape::{Column, ColumnKind, MAX_NAME_LEN, Shape, ShapeLeaf};
 pub use snapshot::Snapshot;

@@ -11,7 +11,9 @@ use sha2::{Digest, Sha256};
 /// The longest record id; a longer one is stored as its digest, see [`record_id_text`].
 pub const MAX_RECORD_ID_LEN: usize = 1024;
 
-/// Where the image commitment lies in the encoding.
+/// Where the shape and the image commitment lie in the encoding, and the record id behind its flag and length.
+const SHAPE: std::ops::Range<usize> = 27..59;
+const RECORD_ID: usize = 94;
 const IMAGE_COMMIT: std::ops::Range<usize> = 59..91;
 
 /// What was done to the row.
@@ -88,6 +90,18 @@ pub fn record_id_text(id: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(text)
+}
+
+/// The shape id and the record id in the bytes of a leaf, without reading the rest of it; None where the leaf is no
+/// row leaf or names no record. For bytes that need not parse.
+pub fn record_of(leaf: &[u8]) -> Option<(&Hash, &[u8])> {
+    if leaf.first() != Some(&ROW) || leaf.get(RECORD_ID - 3) != Some(&1) {
+        return None;
+    }
+    let shape = leaf.get(SHAPE)?.try_into().ok()?;
+    let len = leaf.get(RECORD_ID - 2..RECORD_ID)?.try_into().ok()?;
+    let id = leaf.get(RECORD_ID..)?;
+    (id.len() == usize::from(u16::from_be_bytes(len))).then_some((shape, id))
 }
 
 impl<'a> RowLeaf<'a> {
