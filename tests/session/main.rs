@@ -3,6 +3,7 @@
 
 mod attacks;
 mod attacks_context;
+mod attacks_history;
 mod attacks_journal;
 mod attacks_retention;
 mod attacks_tokens;
@@ -11,6 +12,8 @@ mod audit_capture;
 mod audit_concurrency;
 mod audit_crash;
 mod audit_history;
+mod audit_identity;
+mod audit_keys;
 mod audit_proofs;
 mod audit_publish;
 mod audit_retention;
