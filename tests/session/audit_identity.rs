@@ -230,6 +230,11 @@ fn declared(
     assert_eq!(size, kept);
     seal_and_verify(&mut client);
     assert_eq!(texts(&mut client, REASONS).len(), 3);
+    let shown = "SELECT new_values->>'reason' || ' ' || session_role FROM ward.audit_trail WHERE operation = 'RESTORE'";
+    assert_eq!(
+        texts(&mut client, shown),
+        ["DELETE without WHERE, ticket 7; decided by É. Roux postgres"]
+    );
     assert_eq!(text(&mut client, SIGNER).as_deref(), Some("ready"));
     let new = auditor.keep(&mut client, "SELECT ward.audit_checkpoint()", "new");
     let former = fs::read_dir(state)
