@@ -8,6 +8,10 @@ CREATE TABLE ward.audit_log (
     system_identifier numeric(20) NOT NULL,
     database_oid oid NOT NULL,
     timeline bigint NOT NULL,
+    reason text NOT NULL,
+    left_at bigint NOT NULL CHECK (left_at >= 0),
+    new_xids boolean NOT NULL,
+    restored_size bigint CHECK (restored_size > 0),
     created_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
 );
 
@@ -84,6 +88,10 @@ SELECT pg_catalog.pg_extension_config_dump('ward.audit_journal_0', '');
 SELECT pg_catalog.pg_extension_config_dump('ward.audit_journal_1', '');
 
 COMMENT ON TABLE ward.audit_log IS 'Incarnations of this audit log: cluster and database it was or is written in.';
+COMMENT ON COLUMN ward.audit_log.reason IS 'Why the incarnation began, as its leaf says it.';
+COMMENT ON COLUMN ward.audit_log.left_at IS 'How many leaves the log had when the incarnation before was left.';
+COMMENT ON COLUMN ward.audit_log.new_xids IS 'Whether transaction ids are counted anew from here on.';
+COMMENT ON COLUMN ward.audit_log.restored_size IS 'How many leaves of the former history are in the log, as somebody has declared.';
 COMMENT ON TABLE ward.audit_journal_0 IS 'Audit entries not yet sealed, as packed records (docs/log-format.md). Written at commit.';
 COMMENT ON TABLE ward.audit_journal_1 IS 'Audit entries not yet sealed, as packed records (docs/log-format.md). Written at commit.';
 COMMENT ON TABLE ward.audit_journal_state IS 'First page of each journal that may hold unsealed entries, and the file it counts in.';

@@ -24,3 +24,15 @@ REVOKE ALL ON ward.audit_checkpoints FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('ward.audit_checkpoints', '');
 COMMENT ON TABLE ward.audit_checkpoints IS
     'Published checkpoints: signed notes with the cosignatures of witnesses. Only copies kept outside the server prove anything.';
+
+-- Changes of the key that signs checkpoints. A change counts from its leaf on; until that is sealed the old key signs.
+CREATE TABLE ward.audit_key_change (
+    new_key bytea PRIMARY KEY CHECK (pg_catalog.length(new_key) = 32),
+    old_key bytea NOT NULL UNIQUE CHECK (pg_catalog.length(old_key) = 32),
+    entry_id bigint UNIQUE CHECK (entry_id > 0),
+    changed_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+REVOKE ALL ON ward.audit_key_change FROM PUBLIC;
+SELECT pg_catalog.pg_extension_config_dump('ward.audit_key_change', '');
+COMMENT ON TABLE ward.audit_key_change IS
+    'Public keys that signed checkpoints and those that replaced them, with the leaf that says so once it is sealed.';

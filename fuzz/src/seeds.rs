@@ -4,10 +4,7 @@ use ward_crypto::{
     ColumnType, Encryptor, PasswordEncryptor, PasswordKey, PasswordParams, ValueType, field_text,
 };
 use ward_log::{
-    AddCheckpoint, Checkpoint, Column, ColumnKind, ContextLeaf, ContextSource, Cut, Details,
-    EventLeaf, ImageWriter, IncarnationLeaf, Leaf, Operation, RowLeaf, SealLeaf, Severity, Shape,
-    ShapeLeaf, Snapshot, TlogProof, TrailerLeaf, ViolationKind, ViolationLeaf, WitnessKey,
-    push_record,
+    AddCheckpoint, Checkpoint, Column, ColumnKind, ContextLeaf, ContextSource, Cut, Details, EventLeaf, ImageWriter, IncarnationLeaf, KeyChangeLeaf, Leaf, LeafHeader, Operation, RestoreLeaf, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot, TlogProof, TrailerLeaf, ViolationKind, ViolationLeaf, WitnessKey, push_record,
 };
 
 use crate::crypto::{column_text, stored};
@@ -201,6 +198,12 @@ fn leaves() -> Vec<Vec<u8>> {
             sealed_at: 1_700_000_000_000_000,
         }),
     ];
+    let header = LeafHeader {
+        xid: 700,
+        position: 1,
+        context_back: 1,
+        occurred_at: 1_700_000_000_000_000,
+    };
     let more = [
         Leaf::Context(ContextLeaf {
             xid: 700,
@@ -230,6 +233,16 @@ fn leaves() -> Vec<Vec<u8>> {
             previous_root: [0; 32],
             reason: "created",
             at: 1_700_000_000_000_000,
+        }),
+        Leaf::KeyChange(KeyChangeLeaf {
+            header,
+            old_key: [5; 32],
+            new_key: [6; 32],
+        }),
+        Leaf::Restore(RestoreLeaf {
+            header,
+            restored_size: 12,
+            reason: "a disk failed",
         }),
         Leaf::Event(EventLeaf {
             xid: 700,

@@ -1,6 +1,6 @@
 //! What a backend has to know of the log it writes to: its tables, its identity, its key.
 
-use super::store;
+use super::{store, worker};
 use crate::error::{self, Result};
 use crate::pg::owner;
 use crate::pg::query::{self, Arg};
@@ -22,7 +22,15 @@ impl Log {
     pub fn load() -> Result<Log> {
         let table = |name| owner::table(name).ok_or_else(missing);
         table(c"audit_log")?;
-        let identity = owner::run(store::identity).ok_or_else(missing)?;
+        let mut identity = owner::run(store::identity).ok_or_else(missing)?;
+        if owner::run(|| identity.has_other_xids())? {
+            // The worker closes what came along from the other cluster before anything is added to it.
+            worker::sealed_once_more()?;
+            identity = owner::run(store::identity).ok_or_else(missing)?;
+            if owner::run(|| identity.has_other_xids())? {
+                return Err(not_begun());
+            }
+        }
         Ok(Log {
             journals: [table(c"audit_journal_0")?, table(c"audit_journal_1")?],
             identity_table: table(c"audit_log")?,
@@ -34,6 +42,14 @@ impl Log {
 /// Whether this database has a log to write to.
 pub fn exists() -> bool {
     owner::run(store::identity).is_some()
+}
+
+fn not_begun() -> pgrx::pg_sys::panic::ErrorReport {
+    error::report_hint(
+        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+        "the audit log was brought here from another cluster and has not begun anew yet",
+        "The sealing worker has to see the restored log first: commit the restore, then repeat this in another transaction.",
+    )
 }
 
 fn missing() -> pgrx::pg_sys::panic::ErrorReport {

@@ -85,7 +85,14 @@ impl<'a> TransactionCheck<'a> {
                 Leaf::Shape(shape) => Some((shape.shape_id(), shape.content)),
                 _ => None,
             };
-            let order = matches!(&leaf, Leaf::Prune(_) | Leaf::Erase(_) | Leaf::Retention(_));
+            let order = matches!(
+                &leaf,
+                Leaf::Prune(_)
+                    | Leaf::Erase(_)
+                    | Leaf::Retention(_)
+                    | Leaf::KeyChange(_)
+                    | Leaf::Restore(_)
+            );
             self.closed = match &leaf {
                 Leaf::Trailer(trailer) => {
                     self.trailer(trailer);

@@ -1,8 +1,7 @@
 //! Checkpoints: the tree head as a signed note.
 
-use super::{signer, store};
+use super::{signer, signing_key, store};
 use crate::error::{self, Result};
-use crate::keys::{self, Purpose};
 use crate::pg::owner;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
@@ -72,7 +71,14 @@ fn audit_public_key() -> Result<String> {
             "Audit a table with ward.enable_audit().",
         ));
     };
-    let key = keys::internal_key(Purpose::CheckpointSigning)?;
+    let size = owner::run(store::last_block).map_or(0, |block| block.tree_size);
+    let signers = signing_key::signers(size)?;
+    let key = signers.first().ok_or_else(|| {
+        error::report(
+            PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+            "there is no key that signs checkpoints",
+        )
+    })?;
     ward_log::vkey(&origin(&identity)?, key.material.expose()).map_err(|problem| {
         error::report(
             PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,

@@ -83,7 +83,7 @@ impl Export {
         let (first_block, first_leaf) = block_of(from, last.block_no);
         let (mut incarnations, mut shapes) = (Vec::new(), Vec::new());
         if first_block > 0 {
-            incarnations = store::incarnations()
+            incarnations = store::incarnations_at(first_leaf)
                 .iter()
                 .map(|i| i.incarnation)
                 .collect();

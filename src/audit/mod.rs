@@ -13,6 +13,8 @@ pub mod entries;
 pub mod event;
 mod export;
 mod find;
+mod history;
+mod identity;
 mod image;
 mod index;
 pub mod jsonb;
@@ -25,12 +27,14 @@ mod retention;
 mod salt;
 mod seal;
 mod signer;
+mod signing_key;
 mod store;
 pub mod trail;
 mod verify;
 
 pub use lag::{lag, sealed_size};
 pub use publish::publication;
+pub use signing_key::rotate_audit_signing_key;
 pub mod worker;
 
 pgrx::extension_sql_file!(
@@ -87,6 +91,17 @@ pgrx::extension_sql_file!(
         proof::audit_proof,
         proof::audit_witness_request,
         export::export_audit_trail
+    ]
+);
+
+pgrx::extension_sql_file!(
+    "../../sql/audit_history.sql",
+    name = "ward_audit_history_of_the_log",
+    requires = [
+        "ward_audit_proofs",
+        history::declare_restore,
+        signing_key::rotate_audit_signing_key,
+        signer::audit_signer_state
     ]
 );
 

@@ -5,6 +5,8 @@
 //! a transaction that stays open across many blocks.
 
 use super::check::TransactionCheck;
+use super::history;
+use super::identity::{self, Succession};
 use super::index::IndexWriter;
 use super::progress::{self, Progress};
 use super::retention::Orders;
@@ -15,11 +17,13 @@ use crate::pg::journal::{ChunkId, Journal, Mode};
 use crate::pg::segment::Appender;
 use crate::pg::{owner, process, snapshot};
 use pgrx::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use ward_log::{
     AuditMac, Hash, IncarnationLeaf, SealLeaf, Snapshot, Tree, ViolationKind, ViolationLeaf,
     empty_root, leaf_hash,
 };
+
+mod elsewhere;
 
 /// What a round did.
 pub enum Round {
@@ -38,8 +42,20 @@ pub struct Sealer {
     tree: Tree,
     next_block: u64,
     snapshot: Snapshot,
+    /// When the last block was sealed, as it says.
+    sealed_at: i64,
     progress: Progress,
     index: IndexWriter,
+}
+
+/// A block to make.
+struct Draft {
+    before: Snapshot,
+    after: Snapshot,
+    /// The incarnation that begins with it.
+    begins: Option<Identity>,
+    /// Make it although there may be nothing to seal.
+    anyway: bool,
 }
 
 impl Sealer {
@@ -49,9 +65,9 @@ impl Sealer {
             return Ok(None);
         }
         let incarnations = store::incarnations();
-        let Some(current) = incarnations.last() else {
+        if incarnations.is_empty() {
             return Ok(None);
-        };
+        }
         let last = store::last_block();
         let size = last.as_ref().map_or(0, |block| block.tree_size);
         let mut edge = Vec::new();
@@ -75,13 +91,11 @@ impl Sealer {
                 xip: Vec::new(),
             },
         };
-        if !current.is_here() && snapshot.xmax > snapshot::next_xid() {
-            return Err(other_xids());
-        }
         Ok(Some(Sealer {
             incarnations,
             tree,
-            next_block: last.map_or(0, |block| block.block_no + 1),
+            next_block: last.as_ref().map_or(0, |block| block.block_no + 1),
+            sealed_at: last.map_or(i64::MIN, |block| block.sealed_at),
             snapshot,
             progress: Progress::load()?,
             index: IndexWriter::default(),
@@ -106,37 +120,73 @@ impl Sealer {
     /// an error the sealer must be dropped and loaded again.
     pub fn round(&mut self) -> Result<Round> {
         let after = snapshot::active();
+        let size = self.tree.size();
+        let begins = match self.current()?.succession(&self.snapshot) {
+            Some(Succession::NewXids(reason)) => return self.change_xids(after, reason),
+            // A log copied before its first block begins where it was created: its entries say so. The
+            // copy's own incarnation begins with the block after.
+            Some(Succession::Fork(reason)) if self.next_block > 0 => {
+                Some(Identity::beginning(reason, size)?)
+            }
+            _ => None,
+        };
         let journals = open_journals(Mode::Read)?;
         let ready = self.progress.finished(&journals, &self.snapshot, &after);
+        let draft = Draft {
+            before: self.snapshot.clone(),
+            after,
+            begins,
+            anyway: false,
+        };
+        self.block(draft, &journals, &ready)
+    }
+
+    /// Makes a block of the transactions that `ready` belongs to, and does what they order.
+    fn block(
+        &mut self,
+        draft: Draft,
+        journals: &[Journal; 2],
+        ready: &BTreeSet<ChunkId>,
+    ) -> Result<Round> {
         let block = Block {
             block_no: self.next_block,
             first_leaf: self.tree.size(),
             tree_size: 0,
             root: self.tree.root(),
-            snapshot: encoded(&after),
-            sealed_at: process::now_micros(),
+            snapshot: encoded(&draft.after),
+            // a clock that was set back must not make later blocks look older
+            sealed_at: process::now_micros().max(self.sealed_at),
         };
-        let begun = self.begin_incarnation()?;
+        let begins = self.begins(draft.begins)?;
         let mut writer = BlockWriter::new(&mut self.tree, &mut self.index);
-        if let Some((identity, reason)) = &begun {
-            writer.incarnation(identity, reason, &block)?;
+        if let Some(identity) = &begins {
+            writer.incarnation(identity, &block)?;
         }
         let keys = audit_macs()?;
-        let known: Vec<[u8; 16]> = self.incarnations.iter().map(|i| i.incarnation).collect();
+        let known: Vec<[u8; 16]> = identity::of_this_xid_space(&self.incarnations)
+            .iter()
+            .map(|i| i.incarnation)
+            .collect();
         let mut orders = Orders::new(block.first_leaf, block.sealed_at);
+        let mut about_history = Vec::new();
         let mut chunks = ready.iter().peekable();
         while let Some(first) = chunks.peek() {
             let xid = first.xid;
             let own = std::iter::from_fn(|| chunks.next_if(|chunk| chunk.xid == xid));
             let mut check = TransactionCheck::new(xid, &known, &keys);
-            seal_transaction(own, &journals, &mut check, &mut writer)?;
+            seal_transaction(own, journals, &mut check, &mut writer)?;
             let given = writer.take_orders();
             let mut problem = check.finish();
-            if problem.is_none()
-                && !given.is_empty()
-                && let Some(breach) = orders.accept(&given)?
-            {
-                problem = Some((ViolationKind::OrderRefused, breach.to_owned()));
+            if problem.is_none() && !given.is_empty() {
+                // all that a transaction orders is done, or nothing
+                let breach = match history::refusal(&given, block.first_leaf) {
+                    Some(breach) => Some(breach),
+                    None => orders.accept(&given)?.map(str::to_owned),
+                };
+                match breach {
+                    Some(breach) => problem = Some((ViolationKind::OrderRefused, breach)),
+                    None => about_history.extend(given),
+                }
             }
             if let Some((kind, detail)) = problem {
                 writer.violation(&ViolationLeaf {
@@ -147,30 +197,32 @@ impl Sealer {
                 })?;
             }
         }
-        let outcome = writer.finish(block, &self.snapshot, &after)?;
-        self.progress.save()?;
-        if let Round::Sealed = outcome {
-            self.snapshot = after;
-            self.next_block += 1;
+        if writer.is_empty() && !draft.anyway {
+            self.progress.save()?;
+            return Ok(Round::Empty);
         }
-        Ok(outcome)
+        self.sealed_at = block.sealed_at;
+        writer.finish(block, &draft.before, &draft.after)?;
+        self.progress.save()?;
+        self.snapshot = draft.after;
+        self.next_block += 1;
+        self.perform(about_history)?;
+        Ok(Round::Sealed)
     }
 
-    /// The incarnation that begins with the next block, and why, if one does: that of a new log, or
-    /// of a log that was copied here with its database.
-    fn begin_incarnation(&mut self) -> Result<Option<(Identity, &'static str)>> {
-        let Some(current) = self.incarnations.last().cloned() else {
-            return Ok(None);
+    /// The incarnation that begins with the next block: the first one of a new log, or a new one.
+    fn begins(&mut self, new: Option<Identity>) -> Result<Option<Identity>> {
+        let current = self.current()?;
+        let Some(new) = new else {
+            return Ok((self.next_block == 0).then(|| current.clone()));
         };
-        // A log copied before its first block begins where it was created: its entries say so. The
-        // copy's own incarnation begins with the block after.
-        if !current.is_here() && self.next_block > 0 {
-            let new = Identity::new_here()?;
-            store::put_incarnation(&new, Some(current.incarnation))?;
-            self.incarnations.push(new.clone());
-            return Ok(Some((new, "copied")));
-        }
-        Ok((self.next_block == 0).then_some((current, "created")))
+        identity::put_incarnation(&new, Some(current.incarnation))?;
+        self.incarnations.push(new.clone());
+        Ok(Some(new))
+    }
+
+    fn current(&self) -> Result<&Identity> {
+        self.incarnations.last().ok_or_else(torn)
     }
 
     /// The index by record of what this sealer seals.
@@ -274,6 +326,9 @@ impl<'t> BlockWriter<'t> {
         if sealable.order {
             self.orders.push((self.tree.size(), sealable.leaf.to_vec()));
         }
+        if sealable.order {
+            self.orders.push((self.tree.size(), sealable.leaf.to_vec()));
+        }
         self.put(sealable.leaf, sealable.hash, sealable.image)
     }
 
@@ -315,7 +370,11 @@ impl<'t> BlockWriter<'t> {
         Ok(())
     }
 
-    fn incarnation(&mut self, identity: &Identity, reason: &str, block: &Block) -> Result<()> {
+    fn is_empty(&self) -> bool {
+        self.tree.size() == self.first
+    }
+
+    fn incarnation(&mut self, identity: &Identity, block: &Block) -> Result<()> {
         let leaf = IncarnationLeaf {
             incarnation: identity.incarnation,
             system_identifier: identity.system_identifier,
@@ -323,7 +382,7 @@ impl<'t> BlockWriter<'t> {
             timeline: identity.timeline,
             previous_size: block.first_leaf,
             previous_root: block.root,
-            reason,
+            reason: &identity.reason,
             at: block.sealed_at,
         };
         self.control(|out| leaf.encode(out))
@@ -333,10 +392,7 @@ impl<'t> BlockWriter<'t> {
         self.control(|out| leaf.encode(out))
     }
 
-    fn finish(mut self, mut block: Block, before: &Snapshot, after: &Snapshot) -> Result<Round> {
-        if self.tree.size() == self.first {
-            return Ok(Round::Empty);
-        }
+    fn finish(mut self, mut block: Block, before: &Snapshot, after: &Snapshot) -> Result<()> {
         let seal = SealLeaf {
             block_no: block.block_no,
             first_leaf: block.first_leaf,
@@ -357,8 +413,7 @@ impl<'t> BlockWriter<'t> {
         store::put_tiles(&self.tree.take_dirty())?;
         block.tree_size = self.tree.size();
         block.root = self.tree.root();
-        store::put_block(&block)?;
-        Ok(Round::Sealed)
+        store::put_block(&block)
     }
 }
 
@@ -366,17 +421,6 @@ fn encoded(snapshot: &Snapshot) -> Vec<u8> {
     let mut bytes = Vec::new();
     snapshot.encode(&mut bytes);
     bytes
-}
-
-/// Entries are told apart by transaction ids. Where those are counted anew, as after a restore from a
-/// dump, old entries could be taken for new ones.
-fn other_xids() -> pgrx::pg_sys::panic::ErrorReport {
-    error::report_hint(
-        PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
-        "the audit log was restored to a cluster whose transaction ids are behind the log's",
-        "It can be read and verified, but this version of pg_ward cannot continue it. Entries of new changes \
-         are kept in the journal, unsealed.",
-    )
 }
 
 fn torn() -> pgrx::pg_sys::panic::ErrorReport {

@@ -2,6 +2,7 @@
 //! agree with that: a database that was rolled back or rewritten gets no second history signed.
 
 use super::checkpoint::origin;
+use super::signing_key;
 use super::store::{self, Block, Identity};
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
@@ -35,49 +36,141 @@ pub fn init() {
 
 /// The tree head after `block` as a signed note, unless it contradicts what was signed last.
 pub fn sign(identity: &Identity, block: &Block) -> Result<String> {
-    let checkpoint = Checkpoint {
-        origin: origin(identity)?,
-        size: block.tree_size,
-        root: block.root,
-    };
+    let checkpoint = head(identity, block)?;
     let memory = Memory::open(identity)?;
     let last = match &memory {
         Some(memory) => memory.last()?,
         None => None,
     };
-    if let Some(last) = &last
-        && !owner::run(|| agree(last, &checkpoint))
-    {
-        return Err(refused(last));
+    let standing = last.as_ref().map(|last| last.standing(&checkpoint));
+    if let (Some(last), Some(Standing::Contradicted)) = (&last, &standing) {
+        return Err(refused(&last.checkpoint));
     }
-    let key = keys::internal_key(Purpose::CheckpointSigning)?;
-    let note = checkpoint.sign(key.material.expose()).map_err(|problem| {
+    let keys = signing_key::signers(checkpoint.size)?;
+    let seeds: Vec<_> = keys.iter().map(|key| key.material.expose()).collect();
+    let note = checkpoint.sign_with(&seeds).map_err(|problem| {
         error::report(
             PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
             format!("signing failed: {problem}"),
         )
     })?;
-    if let Some(memory) = memory
-        && last.is_none_or(|last| last.size < checkpoint.size)
-    {
-        memory.replace(&note)?;
+    if let Some(memory) = memory {
+        let newer = |last: &Last| {
+            last.incarnation != identity.incarnation || last.checkpoint.size < checkpoint.size
+        };
+        if let (Some(last), Some(Standing::Declared)) = (&last, &standing) {
+            // What the former history had signed is evidence: of what was lost, and that somebody said so.
+            memory.keep_former(&last.note)?;
+        }
+        if last.as_ref().is_none_or(newer) {
+            memory.replace(&note)?;
+        }
     }
     Ok(note)
 }
 
-/// The error that signing the head after `block` would end with, if any. Signs and remembers nothing.
-pub fn problem(identity: &Identity, block: &Block) -> Result<()> {
-    let checkpoint = Checkpoint {
+fn head(identity: &Identity, block: &Block) -> Result<Checkpoint> {
+    Ok(Checkpoint {
         origin: origin(identity)?,
         size: block.tree_size,
         root: block.root,
-    };
+    })
+}
+
+/// The error that signing the head after `block` would end with, if any. Signs and remembers nothing.
+pub fn problem(identity: &Identity, block: &Block) -> Result<()> {
+    let checkpoint = head(identity, block)?;
+    match last(identity)? {
+        Some(last) if last.standing(&checkpoint) == Standing::Contradicted => {
+            Err(refused(&last.checkpoint))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn last(identity: &Identity) -> Result<Option<Last>> {
     match Memory::open(identity)? {
-        Some(memory) => match memory.last()? {
-            Some(last) if !owner::run(|| agree(&last, &checkpoint)) => Err(refused(&last)),
-            _ => Ok(()),
-        },
-        None => Ok(()),
+        Some(memory) => memory.last(),
+        None => Ok(None),
+    }
+}
+
+/// How the signer stands: one row.
+#[pg_extern(parallel_unsafe)]
+pub fn audit_signer_state() -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(state, String),
+            name!(incarnation, Option<pgrx::Uuid>),
+            name!(sealed_size, Option<i64>),
+            name!(signed_size, Option<i64>),
+            name!(signed_incarnation, Option<pgrx::Uuid>),
+            name!(problem, Option<String>),
+        ),
+    >,
+    ErrorReport,
+> {
+    let found = owner::run(|| store::identity().zip(store::last_block()));
+    let Some((identity, block)) = found else {
+        let state = "nothing sealed".to_owned();
+        return Ok(TableIterator::once((state, None, None, None, None, None)));
+    };
+    let uuid = pgrx::Uuid::from_bytes;
+    let checkpoint = head(&identity, &block)?;
+    let (state, signed, problem) = match last(&identity) {
+        Err(report) => ("unusable", None, Some(report.message().to_owned())),
+        Ok(None) if STATE.get().is_none_or(|name| name.is_empty()) => ("no memory", None, None),
+        Ok(None) => ("ready", None, None),
+        Ok(Some(last)) => {
+            let refused = last.standing(&checkpoint) == Standing::Contradicted;
+            let problem = refused.then(|| self::refused(&last.checkpoint).message().to_owned());
+            (
+                if refused { "refused" } else { "ready" },
+                Some(last),
+                problem,
+            )
+        }
+    };
+    Ok(TableIterator::once((
+        state.to_owned(),
+        Some(uuid(identity.incarnation)),
+        Some(block.tree_size as i64),
+        signed.as_ref().map(|last| last.checkpoint.size as i64),
+        signed.as_ref().map(|last| uuid(last.incarnation)),
+        problem,
+    )))
+}
+
+/// The checkpoint that was signed last, of this or an earlier incarnation of the log.
+struct Last {
+    incarnation: [u8; 16],
+    note: String,
+    checkpoint: Checkpoint,
+    /// The smallest size that later incarnations were declared to be restored to.
+    restored_size: Option<u64>,
+}
+
+/// How the log stands to what was signed last.
+#[derive(PartialEq, Eq)]
+enum Standing {
+    /// It agrees.
+    Agrees,
+    /// It does not, and a restore to less than that was declared.
+    Declared,
+    /// It does not.
+    Contradicted,
+}
+
+impl Last {
+    fn standing(&self, head: &Checkpoint) -> Standing {
+        if owner::run(|| agree(&self.checkpoint, head)) {
+            return Standing::Agrees;
+        }
+        match self.restored_size {
+            Some(size) if size < self.checkpoint.size => Standing::Declared,
+            _ => Standing::Contradicted,
+        }
     }
 }
 
@@ -107,7 +200,8 @@ pub fn signed_by_log(note: &str) -> Result<Option<Checkpoint>> {
 
 /// What was signed last, locked against other signers while this lives.
 struct Memory {
-    file: PathBuf,
+    directory: PathBuf,
+    incarnation: [u8; 16],
     _lock: File,
 }
 
@@ -135,26 +229,70 @@ impl Memory {
         let lock = lock(&resolved.join(format!("{name}.lock")))
             .map_err(|error| unusable(error.to_string()))?;
         Ok(Some(Memory {
-            file: resolved.join(format!("{name}.checkpoint")),
+            directory: resolved,
+            incarnation: identity.incarnation,
             _lock: lock,
         }))
     }
 
-    /// The checkpoint signed last. A file that none of the log's keys has signed is an error, not a beginning.
-    fn last(&self) -> Result<Option<Checkpoint>> {
-        let unusable = |reason: String| unusable(&self.file, &reason);
-        let note = match fs::read_to_string(&self.file) {
+    fn file(&self, incarnation: [u8; 16], kind: &str) -> PathBuf {
+        let name = uuid::Uuid::from_bytes(incarnation);
+        self.directory.join(format!("{name}.{kind}"))
+    }
+
+    /// The checkpoint signed last. An incarnation of which none was signed yet continues the one before, unless that
+    /// one's database is still there and goes on by itself.
+    fn last(&self) -> Result<Option<Last>> {
+        let mut restored_size = None;
+        for one in owner::run(store::incarnations).iter().rev() {
+            let current = one.incarnation == self.incarnation;
+            if (current || !owner::run(|| one.lives_elsewhere()))
+                && let Some((note, checkpoint)) = self.read(one.incarnation)?
+            {
+                return Ok(Some(Last {
+                    incarnation: one.incarnation,
+                    note,
+                    checkpoint,
+                    restored_size,
+                }));
+            }
+            restored_size = match (restored_size, one.restored_size) {
+                (Some(size), Some(other)) => Some(size.min(other)),
+                (size, other) => size.or(other),
+            };
+        }
+        Ok(None)
+    }
+
+    /// What was signed of an incarnation. A file that none of the log's keys has signed is an error, not a beginning.
+    fn read(&self, incarnation: [u8; 16]) -> Result<Option<(String, Checkpoint)>> {
+        let file = self.file(incarnation, "checkpoint");
+        let unusable = |reason: String| unusable(&file, &reason);
+        let note = match fs::read_to_string(&file) {
             Ok(note) => note,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(unusable(error.to_string())),
         };
-        signed_by_log(&note)?.map(Some).ok_or_else(|| {
-            unusable("it holds no checkpoint signed with a key of this log".to_owned())
-        })
+        match signed_by_log(&note)? {
+            Some(checkpoint) => Ok(Some((note, checkpoint))),
+            None => Err(unusable(
+                "it holds no checkpoint signed with a key of this log".to_owned(),
+            )),
+        }
     }
 
     fn replace(&self, note: &str) -> Result<()> {
-        put_file(&self.file, note).map_err(|error| unusable(&self.file, &error.to_string()))
+        self.put("checkpoint", note)
+    }
+
+    /// Keeps what was signed before a restore that was declared.
+    fn keep_former(&self, note: &str) -> Result<()> {
+        self.put("former", note)
+    }
+
+    fn put(&self, kind: &str, note: &str) -> Result<()> {
+        let file = self.file(self.incarnation, kind);
+        put_file(&file, note).map_err(|error| unusable(&file, &error.to_string()))
     }
 }
 
@@ -209,6 +347,6 @@ fn refused(last: &Checkpoint) -> ErrorReport {
             "the log contradicts the checkpoint of {} leaves that was signed last: nothing is signed",
             last.size
         ),
-        "The log was cut, rewritten, or restored from an older copy. Verify it against a checkpoint kept outside (docs/verify.md).",
+        "The log was cut, rewritten, or restored from an older copy. Verify it against a checkpoint kept outside (docs/verify.md). If it was a restore that was meant, say so with ward.declare_restore().",
     )
 }

@@ -1,11 +1,11 @@
 //! Reads and writes of the log's own tables, through SPI as their owner.
 
+pub use super::identity::{Identity, identity, incarnations, incarnations_at, put_incarnation};
 use super::progress::Mark;
-use super::salt::SaltPool;
 use crate::error::{self, Result};
+use crate::pg::owner;
 use crate::pg::query::{self, Arg};
 use crate::pg::segment;
-use crate::pg::{owner, process};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use std::ffi::CStr;
@@ -44,93 +44,6 @@ pub struct Block {
     pub snapshot: Vec<u8>,
     /// When, in microseconds since 1970.
     pub sealed_at: i64,
-}
-
-/// One incarnation of the log: where it is written.
-#[derive(Clone)]
-pub struct Identity {
-    /// Which history this is.
-    pub incarnation: [u8; 16],
-    /// The cluster's identifier.
-    pub system_identifier: u64,
-    /// The database.
-    pub database_oid: u32,
-    /// The timeline it began on.
-    pub timeline: u32,
-}
-
-/// The incarnations of the log, the current one last; none when auditing was never enabled.
-pub fn incarnations() -> Vec<Identity> {
-    let mut found = Vec::new();
-    query::read(
-        c"SELECT uuid_send(incarnation), convert_to(system_identifier::text, 'UTF8'), \
-          database_oid::bigint, timeline FROM ward.audit_log a \
-          ORDER BY EXISTS (SELECT FROM ward.audit_log b WHERE b.previous = a.incarnation) DESC",
-        &[],
-        |row| {
-            let system = String::from_utf8(row.bytes(2))
-                .ok()
-                .and_then(|id| id.parse().ok());
-            if let (Ok(incarnation), Some(system_identifier)) = (row.bytes(1).try_into(), system) {
-                found.push(Identity {
-                    incarnation,
-                    system_identifier,
-                    database_oid: row.int8(3) as u32,
-                    timeline: row.int8(4) as u32,
-                });
-            }
-        },
-    );
-    found
-}
-
-/// The current incarnation.
-pub fn identity() -> Option<Identity> {
-    incarnations().pop()
-}
-
-/// Makes `identity` the current incarnation, after `previous`. Does nothing when another session was
-/// first.
-pub fn put_incarnation(identity: &Identity, previous: Option<[u8; 16]>) -> Result<()> {
-    let uuid = pgrx::Uuid::from_bytes;
-    Spi::run_with_args(
-        "INSERT INTO ward.audit_log (incarnation, previous, system_identifier, database_oid, timeline) \
-         VALUES ($1, $2, $3::text::numeric, $4, $5) ON CONFLICT DO NOTHING",
-        &[
-            uuid(identity.incarnation).into(),
-            previous.map(uuid).into(),
-            identity.system_identifier.to_string().into(),
-            pg_sys::Oid::from(identity.database_oid).into(),
-            i64::from(identity.timeline).into(),
-        ],
-    )
-    .map_err(error::spi)?;
-    crate::pg::catalog::invalidate(owner::table(c"audit_log"));
-    Ok(())
-}
-
-impl Identity {
-    /// A new incarnation in this database.
-    pub fn new_here() -> Result<Identity> {
-        let (system_identifier, timeline) = process::cluster_identity();
-        Ok(Identity {
-            incarnation: *uuid::Builder::from_random_bytes(SaltPool::default().next()?)
-                .into_uuid()
-                .as_bytes(),
-            system_identifier,
-            database_oid: process::my_database().to_u32(),
-            timeline,
-        })
-    }
-
-    /// Whether this incarnation is written in this database of this cluster.
-    pub fn is_here(&self) -> bool {
-        (self.system_identifier, self.database_oid)
-            == (
-                process::cluster_identity().0,
-                process::my_database().to_u32(),
-            )
-    }
 }
 
 macro_rules! select_blocks {

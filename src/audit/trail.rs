@@ -278,6 +278,18 @@ impl<'r> Reader<'r> {
                 let record = [leaf.schema, leaf.table, leaf.record_id];
                 self.order(id, &leaf.header, "ERASE", Some(record), shown::erase(&leaf));
             }
+            Ok(Leaf::Restore(leaf)) => {
+                self.order(id, &leaf.header, "RESTORE", None, shown::restore(&leaf));
+            }
+            Ok(Leaf::KeyChange(leaf)) => {
+                self.order(
+                    id,
+                    &leaf.header,
+                    "KEY CHANGE",
+                    None,
+                    shown::key_change(&leaf),
+                );
+            }
             Ok(Leaf::Retention(leaf)) => {
                 self.order(id, &leaf.header, "RETENTION", None, shown::retention(&leaf));
             }

@@ -1,6 +1,7 @@
 //! SQL functions that move a key through its states: active, older, disabled, destroyed.
 
 use super::admin::{require_data, wrong_purpose};
+use super::cache::with_registry;
 use super::error::KeyError;
 use super::model::{Purpose, State};
 use super::store::{self, StoredVersion};
@@ -14,6 +15,11 @@ use pgrx::prelude::*;
 #[search_path(pg_catalog, pg_temp)]
 pub fn rotate_encryption_key(name: Option<&str>) -> Result<i32> {
     let name = name.ok_or(KeyError::Null("name"))?;
+    let purpose = with_registry(|registry| Ok::<_, KeyError>(registry.by_name(name)?.purpose))?;
+    if purpose == Purpose::CheckpointSigning {
+        // whoever verifies checkpoints has to be told
+        return crate::audit::rotate_audit_signing_key();
+    }
     store::change(|change| {
         let key = change.registry.by_name(name)?;
         if key.purpose == Purpose::Search {

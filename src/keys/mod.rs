@@ -34,7 +34,7 @@ pub use authentic::Row;
 pub use cache::{drop_stale, with_registry};
 pub use error::KeyError;
 pub use internal::{
-    active as active_internal_key, all_versions, ensure_internal_key, internal_key,
+    InternalKey, active as active_internal_key, all_versions, ensure_internal_key, internal_key,
     renew_internal_key,
 };
 pub use key::Key;

@@ -28,6 +28,7 @@ pub mod shared;
 pub mod snapshot;
 pub mod srf;
 pub mod text_array;
+pub mod timeline;
 pub mod trigger;
 pub mod types;
 pub mod unguarded;

@@ -428,11 +428,7 @@ unsafe fn root(relation: pg_sys::Relation) -> pg_sys::Oid {
     }
 }
 
-<<<<<<< HEAD
-/// Schema and name of a table.
-=======
 /// Schema and name of a table, empty when there is none.
->>>>>>> ef197b0ea07545c24f16a7f35dbf102c9809092a
 pub fn name(oid: pg_sys::Oid) -> (String, String) {
     // SAFETY: catalog look-ups by oid; the names are palloc'ed C strings.
     unsafe {

@@ -9,8 +9,13 @@ use pgrx::prelude::*;
 use std::ffi::{CStr, c_int};
 use std::time::Duration;
 
-/// Registers the launcher with the postmaster, which starts it again if it ends.
+/// Registers the launcher with the postmaster, which starts it again if it ends. Not while pg_upgrade runs the server:
+/// it copies the files and the transaction counter, and nobody may write meanwhile.
 pub fn register_launcher() {
+    // SAFETY: set by the postmaster from its command line before it loads libraries.
+    if unsafe { pg_sys::IsBinaryUpgrade } {
+        return;
+    }
     BackgroundWorkerBuilder::new("pg_ward launcher")
         .set_type("pg_ward launcher")
         .set_library("pg_ward")

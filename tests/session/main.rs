@@ -3,6 +3,7 @@
 
 mod attacks;
 mod attacks_context;
+mod attacks_history;
 mod attacks_journal;
 mod attacks_record_index;
 mod attacks_retention;
@@ -15,6 +16,8 @@ mod audit_concurrency;
 mod audit_crash;
 mod audit_ddl;
 mod audit_history;
+mod audit_identity;
+mod audit_keys;
 mod audit_oversized;
 mod audit_proofs;
 mod audit_publish;

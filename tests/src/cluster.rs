@@ -80,21 +80,30 @@ impl Cluster {
 
     /// A hot standby of this cluster with the same master key, streaming from it.
     pub fn standby(&self) -> Self {
+        let mut standby = self.base_backup(&["--write-recovery-conf"]);
+        standby
+            .launch()
+            .unwrap_or_else(|failure| panic!("no standby:\n{}", failure.log));
+        standby
+    }
+
+    /// A base backup of this cluster with the same master key, not started.
+    pub fn backup(&self) -> Self {
+        self.base_backup(&[])
+    }
+
+    fn base_backup(&self, arguments: &[&str]) -> Self {
         let directory = TempDir::with_prefix("ward-").expect("make a temporary directory");
         give_to_server(directory.path());
-        let mut standby = Self {
+        let copy = Self {
             directory,
             environment: self.environment.clone(),
             server: None,
         };
-        let output = server_command("pg_basebackup", standby.directory.path())
-            .args([
-                "--checkpoint=fast",
-                "--no-sync",
-                "--write-recovery-conf",
-                "--pgdata",
-            ])
-            .arg(standby.data_directory())
+        let output = server_command("pg_basebackup", copy.directory.path())
+            .args(["--checkpoint=fast", "--no-sync", "--pgdata"])
+            .arg(copy.data_directory())
+            .args(arguments)
             .arg("--host")
             .arg(self.socket_directory())
             .args(["--port", &PORT.to_string(), "--username", SUPERUSER])
@@ -106,16 +115,49 @@ impl Cluster {
             String::from_utf8_lossy(&output.stderr)
         );
         let key = fs::read_to_string(self.master_key_file()).expect("read the master key");
-        standby.write_master_key(&key, 0o600);
-        standby.append_settings(&format!(
+        copy.write_master_key(&key, 0o600);
+        copy.append_settings(&format!(
             "unix_socket_directories = '{}'\nward.master_key_file = '{}'\n",
-            standby.directory.path().display(),
-            standby.master_key_file().display()
+            copy.directory.path().display(),
+            copy.master_key_file().display()
         ));
-        standby
-            .launch()
-            .unwrap_or_else(|failure| panic!("no standby:\n{}", failure.log));
-        standby
+        copy
+    }
+
+    /// An empty cluster that pg_upgrade has moved this stopped one to, not started.
+    pub fn upgraded(&self, options: Options) -> Self {
+        assert!(self.server.is_none(), "the server still runs");
+        let directory = TempDir::with_prefix("ward-").expect("make a temporary directory");
+        give_to_server(directory.path());
+        let new = Self {
+            directory,
+            environment: options.environment.clone(),
+            server: None,
+        };
+        new.initdb();
+        new.configure(&options);
+        let programs = program("postgres");
+        let programs = programs.parent().expect("programs lie in a directory");
+        let output = server_command("pg_upgrade", new.directory.path())
+            .arg("--old-bindir")
+            .arg(programs)
+            .arg("--new-bindir")
+            .arg(programs)
+            .arg("--old-datadir")
+            .arg(self.data_directory())
+            .arg("--new-datadir")
+            .arg(new.data_directory())
+            .args(["--username", SUPERUSER])
+            .env_remove("PGOPTIONS")
+            .output()
+            .expect("run pg_upgrade");
+        assert!(
+            output.status.success(),
+            "pg_upgrade: {}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        new
     }
 
     /// A superuser's connection to [`DATABASE`].

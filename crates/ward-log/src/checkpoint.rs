@@ -60,17 +60,28 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// The checkpoint as a note signed with the Ed25519 key of this seed.
     pub fn sign(&self, seed: &[u8; 32]) -> Result<String, CheckpointError> {
+        self.sign_with(&[seed])
+    }
+
+    /// The checkpoint as a note signed with the Ed25519 keys of these seeds.
+    pub fn sign_with(&self, seeds: &[&[u8; 32]]) -> Result<String, CheckpointError> {
         check_name(&self.origin)?;
-        let key = SigningKey::from_bytes(seed);
         let text = self.text();
-        let id = key_id(&self.origin, KeyKind::Log, key.verifying_key().as_bytes());
-        let mut signature = id.to_vec();
-        signature.extend_from_slice(&key.sign(text.as_bytes()).to_bytes());
-        Ok(format!(
-            "{text}\n\u{2014} {} {}\n",
-            self.origin,
-            STANDARD.encode(signature)
-        ))
+        let mut note = format!("{text}\n");
+        for seed in seeds {
+            let key = SigningKey::from_bytes(seed);
+            let id = key_id(&self.origin, KeyKind::Log, key.verifying_key().as_bytes());
+            let mut signature = id.to_vec();
+            signature.extend_from_slice(&key.sign(text.as_bytes()).to_bytes());
+            let signature = STANDARD.encode(signature);
+            note.push_str(&format!("\u{2014} {} {signature}\n", self.origin));
+        }
+        Ok(note)
+    }
+
+    /// What a note says, without any check of who signed it: for finding the key to check it with.
+    pub fn unverified(note: &SignedNote<'_>) -> Result<Self, CheckpointError> {
+        Self::parse_text(note.text())
     }
 
     /// The note's text: origin, size and root, a line each.
@@ -134,4 +145,9 @@ pub fn vkey(origin: &str, seed: &[u8; 32]) -> Result<String, CheckpointError> {
     let key = SigningKey::from_bytes(seed).verifying_key();
     let id = key_id(origin, KeyKind::Log, key.as_bytes());
     Ok(key_text(origin, id, KeyKind::Log, key.as_bytes()))
+}
+
+/// The public key that belongs to a signing seed.
+pub fn public_key(seed: &[u8; 32]) -> [u8; 32] {
+    SigningKey::from_bytes(seed).verifying_key().to_bytes()
 }

@@ -42,6 +42,8 @@ pub struct ExportVerifier<'a> {
     waiting: Option<(Options, &'a mut dyn FnMut(Violation))>,
     verifier: Option<Verifier<'a, Source>>,
     uncompared: Vec<u64>,
+    /// Sizes and roots of checkpoints that contradict the start of the export.
+    contradicted: Vec<(u64, Hash)>,
     group: u64,
 }
 
@@ -58,6 +60,7 @@ impl<'a> ExportVerifier<'a> {
             waiting: Some((options, report)),
             verifier: None,
             uncompared: Vec::new(),
+            contradicted: Vec::new(),
             group: 0,
         }
     }
@@ -108,8 +111,10 @@ impl<'a> ExportVerifier<'a> {
         if let Some(head) = &self.head {
             verifier.extended_by(head.size, &head.root, &head.consistency);
         }
+        let mut verified = verifier.finish(header.size);
+        verified.contradicted.extend(self.contradicted);
         Ok(ExportSummary {
-            verified: verifier.finish(header.size),
+            verified,
             head: self.head.map(|head| head.size),
             header,
             uncompared: self.uncompared,
@@ -177,6 +182,7 @@ impl<'a> ExportVerifier<'a> {
             _ if *size == 0 && *head_root == empty_root() => false,
             Some(root) if *size == first => {
                 if *head_root != root {
+                    self.contradicted.push((*size, *head_root));
                     report(Violation {
                         kind: ViolationType::CheckpointMismatch,
                         block: before,

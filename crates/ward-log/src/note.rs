@@ -155,6 +155,22 @@ impl VerifierKey {
         })
     }
 
+    /// The key of a log with these bytes, under a name.
+    pub fn of_log(name: &str, key: &[u8; 32]) -> Result<Self, CheckpointError> {
+        check_name(name)?;
+        Ok(Self {
+            name: name.to_owned(),
+            id: key_id(name, KeyKind::Log, key),
+            kind: KeyKind::Log,
+            key: VerifyingKey::from_bytes(key).map_err(|_| CheckpointError::BadVerifierKey)?,
+        })
+    }
+
+    /// The key itself.
+    pub fn bytes(&self) -> &[u8; 32] {
+        self.key.as_bytes()
+    }
+
     /// The name the key signs under: of a log, its origin.
     pub fn name(&self) -> &str {
         &self.name

@@ -7,9 +7,9 @@ use proptest::option::of;
 use proptest::prelude::*;
 use ward_log::{
     Column, ColumnKind, ContextLeaf, ContextSource, Cut, FormatError, Image, ImageWriter,
-    IncarnationLeaf, Leaf, Operation, RecordWriter, Records, RowLeaf, SealLeaf, Shape, ShapeLeaf,
-    Snapshot, TrailerLeaf, Value, ViolationKind, ViolationLeaf, image_commitment, push_record,
-    record_id_text, record_of,
+    IncarnationLeaf, KeyChangeLeaf, Leaf, LeafHeader, Operation, RecordWriter, Records,
+    RestoreLeaf, RowLeaf, SealLeaf, Shape, ShapeLeaf, Snapshot, TrailerLeaf, Value, ViolationKind,
+    ViolationLeaf, image_commitment, push_record, record_id_text, record_of,
 };
 
 /// What parses must encode to the same bytes; every cut and every trailing byte must be refused.
@@ -146,16 +146,43 @@ proptest! {
     }
 
     #[test]
-    fn violation(xid: u64, kind in 0usize..6, detail in ".{0,20}", at: i64) {
+    fn key_change(xid: u64, position: u32, context_back: u32, occurred_at: i64, old_key: [u8; 32], new_key: [u8; 32]) {
+        prop_assume!(old_key != new_key);
+        let header = LeafHeader { xid, position, context_back, occurred_at };
+        let bytes = encoded(&Leaf::KeyChange(KeyChangeLeaf { header, old_key, new_key }));
+        prop_assert_eq!(Leaf::parse(&bytes).unwrap().place(), Some((xid, position)));
+        strict(&bytes)?;
+        let same = encoded(&Leaf::KeyChange(KeyChangeLeaf { header, old_key, new_key: old_key }));
+        prop_assert!(Leaf::parse(&same).is_err());
+    }
+
+    #[test]
+    fn restore(xid: u64, position: u32, context_back: u32, occurred_at: i64, restored_size in 1u64.., reason in ".{1,20}") {
+        let header = LeafHeader { xid, position, context_back, occurred_at };
+        let leaf = |restored_size, reason| encoded(&Leaf::Restore(RestoreLeaf { header, restored_size, reason }));
+        let bytes = leaf(restored_size, &reason);
+        prop_assert_eq!(Leaf::parse(&bytes).unwrap().place(), Some((xid, position)));
+        strict(&bytes)?;
+        prop_assert!(Leaf::parse(&leaf(0, &reason)).is_err());
+        prop_assert!(Leaf::parse(&leaf(restored_size, "")).is_err());
+        // a reason that is too long is cut at a whole character
+        let long = leaf(restored_size, &"é".repeat(3000));
+        let Ok(Leaf::Restore(cut)) = Leaf::parse(&long) else { panic!() };
+        prop_assert_eq!(cut.reason.len(), 4096);
+    }
+
+    #[test]
+    fn violation(xid: u64, kind in 0usize..7, detail in ".{0,20}", at: i64) {
         let kind = [ViolationKind::TrailerMissing, ViolationKind::TrailerMacWrong, ViolationKind::ChainWrong,
-                    ViolationKind::UnreadableRecord, ViolationKind::PositionGap, ViolationKind::ForeignIncarnation][kind];
+                    ViolationKind::UnreadableRecord, ViolationKind::PositionGap, ViolationKind::ForeignIncarnation,
+                    ViolationKind::OrderRefused][kind];
         strict(&encoded(&Leaf::Violation(ViolationLeaf { xid, kind, detail: &detail, at })))?;
     }
 
     #[test]
-    fn any_bytes_parse_canonically_or_not_at_all(mut bytes in vec(any::<u8>(), 0..200), kind in 0usize..7) {
+    fn any_bytes_parse_canonically_or_not_at_all(mut bytes in vec(any::<u8>(), 0..200), kind in 0usize..9) {
         if bytes.len() > 2 {
-            bytes[0] = [1, 2, 3, 4, 0x10, 0x11, 0x12][kind];
+            bytes[0] = [1, 2, 3, 4, 0x10, 0x11, 0x12, 0x16, 0x17][kind];
             bytes[1] = 1;
         }
         if let Ok(leaf) = Leaf::parse(&bytes) {

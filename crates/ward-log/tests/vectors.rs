@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use ward_log::{
     Checkpoint, ContextLeaf, ContextSource, Cut, Details, EraseLeaf, EventLeaf, ImageWriter,
-    IncarnationLeaf, LeafHeader, Operation, PruneLeaf, RetentionLeaf, RowLeaf, SealLeaf, Severity,
-    Shape, ShapeLeaf, Snapshot, TrailerLeaf, TransactionChain, Tree, ViolationKind, ViolationLeaf,
-    empty_root, image_commitment, leaf_hash, push_record, vkey,
+    IncarnationLeaf, KeyChangeLeaf, LeafHeader, Operation, PruneLeaf, RestoreLeaf, RetentionLeaf,
+    RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot, TrailerLeaf, TransactionChain, Tree,
+    ViolationKind, ViolationLeaf, empty_root, image_commitment, leaf_hash, push_record, vkey,
 };
 
 const SPECIFICATION: &str = include_str!("../../../docs/log-format.md");
@@ -149,6 +149,23 @@ fn computed() -> BTreeMap<&'static str, String> {
         period: 220_752_000_000_000,
         effective_at: 1_700_000_000_000_005,
     };
+    let header_4 = LeafHeader {
+        position: 4,
+        context_back: 3,
+        ..header
+    };
+    let key_change = KeyChangeLeaf {
+        header: header_4,
+        old_key: count(0x60),
+        new_key: count(0x80),
+    };
+    let key_change = encoded(|out| key_change.encode(out));
+    let restore = RestoreLeaf {
+        header: header_4,
+        restored_size: 7,
+        reason: "\u{e4}",
+    };
+    let restore = encoded(|out| restore.encode(out));
     let seal = SealLeaf {
         block_no: 0,
         first_leaf: 0,
@@ -200,6 +217,8 @@ fn computed() -> BTreeMap<&'static str, String> {
         ("chain", hex(&chain.digest())),
         ("trailer_leaf", hex(&trailer)),
         ("violation_leaf", hex(&violation)),
+        ("key_change_leaf", hex(&key_change)),
+        ("restore_leaf", hex(&restore)),
         ("seal_leaf", hex(&seal)),
         ("prune_leaf", hex(&encoded(|out| prune.encode(out)))),
         ("erase_leaf", hex(&encoded(|out| erase.encode(out)))),

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 /// Verifies an exported audit trail of pg_ward without trusting the server it came from.
 ///
 /// Public keys and checkpoints are taken from the arguments only, never from an export. Exit code: 0 anchored or
-/// cosigned, 1 tampered, 2 wrong usage or nothing could be verified, 3 consistent but unanchored.
+/// cosigned, 1 tampered or restored undeclared, 2 wrong usage or nothing could be verified, 3 consistent but unanchored,
+/// 4 restored as declared or lost at a failover.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Args {

@@ -2,20 +2,17 @@
 
 use crate::args::Check;
 use crate::failure::Failure;
-use crate::outcome::{self, Anchor, Finding, History, Outcome, Verdict};
+use crate::judge::{Case, Standing};
+use crate::outcome::{self, Anchor, Finding, Outcome, Verdict};
 use crate::removed::Removed;
-use crate::trust::{self, Held};
+use crate::trail::Trail;
+use crate::trust::{Candidates, Held};
 use crate::{input, time};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::path::Path;
 use ward_crypto::SecretKey;
-use ward_log::{ExportSummary, ExportVerifier, Leaf, Options, Violation};
+use ward_log::{Checkpoint, ExportSummary, ExportVerifier, Options, Violation, ViolationType};
 use zeroize::Zeroizing;
-
-/// Type byte of incarnation leaves (docs/log-format.md).
-const INCARNATION_LEAF: u8 = 0x11;
-/// More histories than these are not listed.
-const MAX_HISTORIES: usize = 1000;
 
 /// Verifies, prints the outcome, and returns the verdict.
 pub fn run(args: &Check) -> Result<Verdict, Failure> {
@@ -26,7 +23,7 @@ pub fn run(args: &Check) -> Result<Verdict, Failure> {
 
 /// Verifies, and hands every leaf with its index to `visit`.
 pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome, Failure> {
-    let (_, held) = trust::read(&args.trust)?;
+    let candidates = Candidates::read(&args.trust)?;
     let audit_keys = match &args.audit_key {
         Some(file) => audit_keys(file)?,
         None => Vec::new(),
@@ -34,24 +31,23 @@ pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome
     let writers_checked = !audit_keys.is_empty();
     let options = Options {
         audit_keys,
-        heads: held
+        heads: candidates
+            .list
             .iter()
-            .map(|held| (held.checkpoint.size, held.checkpoint.root))
+            .map(|candidate| (candidate.says.size, candidate.says.root))
             .collect(),
         ..Options::default()
     };
     let name = input::name(&args.source);
     let refused = |error| Failure::Export(name.clone(), error);
     let mut findings = Findings::new(args.max_findings);
-    let mut histories = Vec::new();
+    let mut trail = Trail::default();
     let mut report = |violation| findings.add(violation);
     let mut verifier = ExportVerifier::new(options, &mut report);
     input::lines(&args.source, &mut |line| {
         verifier
             .line(line, &mut |index, leaf, _| {
-                if leaf.first() == Some(&INCARNATION_LEAF) && histories.len() < MAX_HISTORIES {
-                    histories.extend(history(index, leaf));
-                }
+                trail.leaf(index, leaf);
                 visit(index, leaf);
             })
             .map_err(refused)?;
@@ -67,14 +63,25 @@ pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome
         }
     })?;
     let summary = verifier.finish().map_err(refused)?;
-    Ok(outcome(summary, held, findings, histories, writers_checked))
+    let contradicted = &summary.verified.contradicted;
+    let extends =
+        |checkpoint: &Checkpoint| !contradicted.contains(&(checkpoint.size, checkpoint.root));
+    let held = candidates.open(&mut trail, extends)?;
+    let held = held
+        .into_iter()
+        .map(|held| {
+            let extended = extends(&held.checkpoint);
+            (held, extended)
+        })
+        .collect();
+    Ok(outcome(summary, held, findings, trail, writers_checked))
 }
 
 fn outcome(
     summary: ExportSummary,
-    held: Vec<Held>,
-    findings: Findings,
-    histories: Vec<History>,
+    held: Vec<(Held, bool)>,
+    mut findings: Findings,
+    trail: Trail,
     writers_checked: bool,
 ) -> Outcome {
     let ExportSummary {
@@ -83,12 +90,36 @@ fn outcome(
         head,
         uncompared,
     } = summary;
-    let compared = |held: &Held| !uncompared.contains(&held.checkpoint.size);
-    let tampered = findings.total > 0;
+    let altered = findings.total > 0;
+    let case = Case {
+        trail: &trail,
+        held: &held,
+        size: header.size,
+        writers_checked,
+    };
+    let standings: Vec<Standing> = held
+        .iter()
+        .map(|(held, extended)| {
+            if uncompared.contains(&held.checkpoint.size) {
+                return Standing::NotCompared;
+            }
+            if *extended {
+                return Standing::Extended;
+            }
+            let (standing, finding) = case.judge(held);
+            findings.judged(finding, held.checkpoint.size);
+            standing
+        })
+        .collect();
+    let any = |standing| standings.contains(&standing);
+    let tampered = altered || any(Standing::Contradicted);
     // of a log that was tampered with, a checkpoint covers nothing
     let last = |cosigned: bool| {
         held.iter()
-            .filter(|held| !tampered && compared(held) && held.checkpoint.size > header.first_leaf)
+            .zip(&standings)
+            .filter(|(_, standing)| !tampered && **standing == Standing::Extended)
+            .map(|((held, _), _)| held)
+            .filter(|held| held.checkpoint.size > header.first_leaf)
             .filter(|held| !cosigned || !held.cosignatures.is_empty())
             .map(|held| held.checkpoint.size.min(header.size) - 1)
             .max()
@@ -96,6 +127,9 @@ fn outcome(
     let (covered, cosigned) = (last(false), last(true));
     let verdict = match (covered, cosigned) {
         _ if tampered => Verdict::Tampered,
+        _ if any(Standing::RestoredUndeclared) => Verdict::RestoredUndeclared,
+        _ if any(Standing::LostAtFailover) => Verdict::LostAtFailover,
+        _ if any(Standing::RestoredDeclared) => Verdict::RestoredDeclared,
         (_, Some(_)) => Verdict::Cosigned,
         (Some(_), None) => Verdict::Anchored,
         (None, None) => Verdict::Unanchored,
@@ -118,35 +152,24 @@ fn outcome(
         unanchored_tail: header.size.saturating_sub(anchored),
         checkpoints: held
             .iter()
-            .map(|held| Anchor {
+            .zip(&standings)
+            .map(|((held, _), standing)| Anchor {
                 file: held.file.clone(),
                 origin: held.checkpoint.origin.clone(),
                 size: held.checkpoint.size,
-                compared: compared(held),
+                compared: *standing != Standing::NotCompared,
+                standing: *standing,
                 cosignatures: held.cosignatures.clone(),
             })
             .collect(),
         archive_of: head,
         removed: Removed::of(&verified),
-        histories,
+        histories: trail.histories,
+        restores: trail.restores,
+        key_changes: trail.key_changes,
         findings_total: findings.total,
         findings: findings.first,
     }
-}
-
-fn history(entry: u64, leaf: &[u8]) -> Option<History> {
-    let Ok(Leaf::Incarnation(leaf)) = Leaf::parse(leaf) else {
-        return None;
-    };
-    Some(History {
-        entry,
-        incarnation: hex::encode(leaf.incarnation),
-        reason: leaf.reason.to_owned(),
-        system_identifier: leaf.system_identifier,
-        database_oid: leaf.database_oid,
-        timeline: leaf.timeline,
-        at: time::text(leaf.at),
-    })
 }
 
 /// The findings, as many as are shown.
@@ -154,6 +177,8 @@ struct Findings {
     first: Vec<Finding>,
     shown: usize,
     total: u64,
+    /// Contradicted checkpoints, which are judged when all leaves are read.
+    unjudged: Vec<Violation>,
 }
 
 impl Findings {
@@ -162,18 +187,38 @@ impl Findings {
             first: Vec::new(),
             shown,
             total: 0,
+            unjudged: Vec::new(),
         }
     }
 
     fn add(&mut self, violation: Violation) {
+        if violation.kind == ViolationType::CheckpointMismatch {
+            self.unjudged.push(violation);
+            return;
+        }
+        self.put(Finding {
+            kind: violation.kind.as_str(),
+            block: violation.block,
+            entry: violation.entry,
+            detail: violation.detail,
+        });
+    }
+
+    /// Adds what was found about a checkpoint of this size, with the block in which the log has that size.
+    fn judged(&mut self, finding: Finding, size: u64) {
+        let at = format!("size {size} ");
+        let block = self
+            .unjudged
+            .iter()
+            .find(|violation| violation.detail.contains(&at))
+            .and_then(|violation| violation.block);
+        self.put(Finding { block, ..finding });
+    }
+
+    fn put(&mut self, finding: Finding) {
         self.total += 1;
         if self.first.len() < self.shown {
-            self.first.push(Finding {
-                kind: violation.kind.as_str(),
-                block: violation.block,
-                entry: violation.entry,
-                detail: violation.detail,
-            });
+            self.first.push(finding);
         }
     }
 }

@@ -7,6 +7,7 @@ mod check;
 mod consistency;
 mod failure;
 mod input;
+mod judge;
 mod outcome;
 mod plot;
 mod proof;
@@ -14,6 +15,7 @@ mod removed;
 mod report;
 mod statistics;
 mod time;
+mod trail;
 mod trust;
 mod witness;
 

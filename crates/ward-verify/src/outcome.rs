@@ -1,13 +1,15 @@
 //! What a verification says, for people and as JSON.
 
+use crate::judge::Standing;
 use crate::removed::Removed;
+use crate::trail::{History, KeyChange, Restore};
 use crate::trust::Cosignature;
 use serde::Serialize;
 use std::fmt::{self, Write};
 
 /// The verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Consistent, and a witness has cosigned a checkpoint of it.
     Cosigned,
@@ -15,6 +17,12 @@ pub enum Verdict {
     Anchored,
     /// Consistent in itself; whoever rebuilt the log could have made it so.
     Unanchored,
+    /// Consistent, but shorter than it was, and says that this was meant.
+    RestoredDeclared,
+    /// Consistent, but shorter than it was, and says that another server took over.
+    LostAtFailover,
+    /// Consistent, but not what it was, and nobody says why.
+    RestoredUndeclared,
     /// Not what was written.
     Tampered,
 }
@@ -24,8 +32,9 @@ impl Verdict {
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Cosigned | Self::Anchored => 0,
-            Self::Tampered => 1,
+            Self::Tampered | Self::RestoredUndeclared => 1,
             Self::Unanchored => 3,
+            Self::RestoredDeclared | Self::LostAtFailover => 4,
         }
     }
 
@@ -36,6 +45,15 @@ impl Verdict {
             Self::Anchored => "everything fits, and the checkpoints given are of this log",
             Self::Unanchored => {
                 "everything fits together, but no checkpoint shows that the log was not rebuilt as a whole"
+            }
+            Self::RestoredDeclared => {
+                "everything fits together, but entries that a checkpoint covers are lost; the log declares a restore"
+            }
+            Self::LostAtFailover => {
+                "everything fits together, but entries that a checkpoint covers are lost; the log says that another server took over"
+            }
+            Self::RestoredUndeclared => {
+                "everything fits together, but entries that a checkpoint covers are lost or replaced, and nobody has declared that"
             }
             Self::Tampered => "the log is not what was written",
         }
@@ -48,6 +66,9 @@ impl fmt::Display for Verdict {
             Self::Cosigned => "cosigned",
             Self::Anchored => "anchored",
             Self::Unanchored => "unanchored",
+            Self::RestoredDeclared => "restored_declared",
+            Self::LostAtFailover => "lost_at_failover",
+            Self::RestoredUndeclared => "restored_undeclared",
             Self::Tampered => "tampered",
         })
     }
@@ -75,6 +96,8 @@ pub struct Anchor {
     pub origin: String,
     /// The size it is of.
     pub size: u64,
+    /// How the log stands to it.
+    pub standing: Standing,
     /// Whether it was compared; not when it lies before a partial export, or behind an archive.
     pub compared: bool,
     /// The witnesses that cosigned it.
@@ -90,25 +113,6 @@ impl Anchor {
             "before this export: not compared"
         }
     }
-}
-
-/// A history: the log's creation, or a restore or copy from which it went on.
-#[derive(Debug, Clone, Serialize)]
-pub struct History {
-    /// The entry that says so.
-    pub entry: u64,
-    /// Its id.
-    pub incarnation: String,
-    /// Why it began: "created", or what the restore was declared or recognized as.
-    pub reason: String,
-    /// The cluster.
-    pub system_identifier: u64,
-    /// The database.
-    pub database_oid: u32,
-    /// The timeline.
-    pub timeline: u32,
-    /// When.
-    pub at: String,
 }
 
 /// What was found out.
@@ -150,6 +154,10 @@ pub struct Outcome {
     pub removed: Removed,
     /// The histories of the log, in order.
     pub histories: Vec<History>,
+    /// The restores that were declared, in order.
+    pub restores: Vec<Restore>,
+    /// The changes of the signing key, in order.
+    pub key_changes: Vec<KeyChange>,
     /// How many findings there are.
     pub findings_total: u64,
     /// The first of them.
@@ -222,6 +230,25 @@ impl fmt::Display for Outcome {
                 history.system_identifier,
                 history.database_oid
             )?;
+        }
+        for restore in &self.restores {
+            let who = restore.roles[0].as_deref().map_or("-".to_owned(), shown);
+            writeln!(
+                f,
+                "  restore      declared in entry {} by {who} at {}, to {} entries: {}",
+                restore.entry,
+                restore.at,
+                restore.restored_size,
+                shown(&restore.reason)
+            )?;
+        }
+        for change in &self.key_changes {
+            let followed = if change.followed {
+                "both keys have signed for it"
+            } else {
+                "not relied on: no checkpoint given is signed by both keys"
+            };
+            writeln!(f, "  key change   in entry {}: {followed}", change.entry)?;
         }
         for finding in &self.findings {
             writeln!(f, "  {}", finding_text(finding))?;

@@ -18,8 +18,8 @@ const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;mar
 h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:collapse;width:100%}\
 th,td{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #ddd;overflow-wrap:anywhere}\
 .n{text-align:right;font-variant-numeric:tabular-nums}svg{width:100%}svg text{font-size:12px;fill:#333}\
-.verdict{padding:.8rem 1rem;border-radius:.4rem;color:#fff;background:#2a7f62}.tampered{background:#a3162a}\
-.unanchored{background:#8a6100}code{font-size:.85em}";
+.verdict{padding:.8rem 1rem;border-radius:.4rem;color:#fff;background:#2a7f62}.tampered,.restored_undeclared{background:#a3162a}\
+.unanchored,.restored_declared,.lost_at_failover{background:#8a6100}code{font-size:.85em}";
 
 /// Verifies, writes the page, prints the outcome, and returns the verdict.
 pub fn run(args: &Report) -> Result<Verdict, Failure> {
@@ -53,6 +53,7 @@ fn page(outcome: &Outcome, statistics: &Statistics) -> Markup {
                 (checkpoints(outcome))
                 (removed(outcome))
                 (histories(outcome))
+                (restores(outcome))
                 (tables(statistics))
                 (days(statistics))
                 p { "Made by ward-verify " (env!("CARGO_PKG_VERSION")) ". Public keys and checkpoints came from its arguments, \
@@ -185,6 +186,39 @@ fn histories(outcome: &Outcome) -> Markup {
                     td { (history.at) }
                     td { (history.system_identifier) ", timeline " (history.timeline) }
                     td class="n" { (history.database_oid) }
+                }
+            }
+        }
+    }
+}
+
+fn restores(outcome: &Outcome) -> Markup {
+    html! {
+        @if !outcome.restores.is_empty() {
+            h2 { "Declared restores" }
+            table {
+                tr { th class="n" { "Entry" } th class="n" { "Restored to" } th { "Reason" } th { "By" } th { "At" } }
+                @for restore in &outcome.restores {
+                    tr {
+                        td class="n" { (restore.entry) }
+                        td class="n" { (restore.restored_size) " entries" }
+                        td { (shown(&restore.reason)) }
+                        td { @if let Some(role) = &restore.roles[0] { (shown(role)) } }
+                        td { (restore.at) }
+                    }
+                }
+            }
+        }
+        @if !outcome.key_changes.is_empty() {
+            h2 { "Changes of the signing key" }
+            table {
+                tr { th class="n" { "Entry" } th { "New key" } th { "Signed by both" } }
+                @for change in &outcome.key_changes {
+                    tr {
+                        td class="n" { (change.entry) }
+                        td { code { (change.new_key) } }
+                        td { @if change.followed { "yes" } @else { "not shown by the checkpoints given" } }
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! Orders as the trail shows them: JSON objects.
 
 use crate::audit::image::quoted;
-use ward_log::{EraseLeaf, PruneLeaf, RetentionLeaf};
+use ward_log::{EraseLeaf, KeyChangeLeaf, PruneLeaf, RestoreLeaf, RetentionLeaf};
 
 /// What a prune leaf orders.
 pub fn prune(leaf: &PruneLeaf) -> String {
@@ -25,5 +25,23 @@ pub fn retention(leaf: &RetentionLeaf) -> String {
         "{{\"period_seconds\":{},\"effective_at\":{}}}",
         leaf.period / 1_000_000,
         leaf.effective_at / 1_000_000
+    )
+}
+
+/// What a restore leaf declares.
+pub fn restore(leaf: &RestoreLeaf) -> String {
+    format!(
+        "{{\"restored_size\":{},\"reason\":{}}}",
+        leaf.restored_size,
+        quoted(leaf.reason)
+    )
+}
+
+/// What a key change leaf says.
+pub fn key_change(leaf: &KeyChangeLeaf) -> String {
+    format!(
+        "{{\"old_key\":\"{}\",\"new_key\":\"{}\"}}",
+        hex::encode(leaf.old_key),
+        hex::encode(leaf.new_key)
     )
 }

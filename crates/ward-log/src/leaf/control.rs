@@ -5,6 +5,54 @@ use crate::hash::Hash;
 use crate::leaf::{INCARNATION, MAX_TEXT_LEN, VERSION, VIOLATION};
 use crate::wire::{Reader, put_text};
 
+/// Why a history begins, as the first word of an incarnation leaf's reason says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Beginning {
+    /// The log was made.
+    Created,
+    /// The database was copied within its cluster.
+    Copied,
+    /// The server left recovery without a target: a standby was promoted, or a backup played forward to its end.
+    Promoted,
+    /// The server left recovery at a target that somebody had chosen.
+    Recovered,
+    /// The database was brought to another cluster, whose transaction ids are counted anew.
+    Transferred,
+    /// Somebody declared a restore.
+    Declared,
+}
+
+impl Beginning {
+    const ALL: [Self; 6] = [
+        Self::Created,
+        Self::Copied,
+        Self::Promoted,
+        Self::Recovered,
+        Self::Transferred,
+        Self::Declared,
+    ];
+
+    /// The word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Copied => "copied",
+            Self::Promoted => "promoted",
+            Self::Recovered => "recovered",
+            Self::Transferred => "transferred",
+            Self::Declared => "declared",
+        }
+    }
+
+    /// The reason of an incarnation leaf: the word, and what more there is to say.
+    pub fn reason(self, more: Option<&str>) -> String {
+        match more {
+            Some(more) => format!("{}: {more}", self.as_str()),
+            None => self.as_str().to_owned(),
+        }
+    }
+}
+
 /// The start of a history, or a restore or fork in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IncarnationLeaf<'a> {
@@ -20,13 +68,21 @@ pub struct IncarnationLeaf<'a> {
     pub previous_size: u64,
     /// The tree's root before this leaf.
     pub previous_root: Hash,
-    /// Why: "created" for leaf 0.
+    /// Why: a word (see [`Beginning`]), perhaps a colon, a space and text. "created" for leaf 0.
     pub reason: &'a str,
     /// When, in microseconds since 1970-01-01 UTC.
     pub at: i64,
 }
 
 impl<'a> IncarnationLeaf<'a> {
+    /// Why it begins; none when the reason does not start with one of the words.
+    pub fn beginning(&self) -> Option<Beginning> {
+        let word = self.reason.split(": ").next();
+        Beginning::ALL
+            .into_iter()
+            .find(|one| word == Some(one.as_str()))
+    }
+
     /// Appends the leaf's encoding. A reason that is too long is clipped.
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&[INCARNATION, VERSION]);

@@ -4,6 +4,7 @@ mod context;
 mod control;
 mod event;
 mod header;
+mod history;
 mod removal;
 mod retention;
 mod row;
@@ -13,9 +14,10 @@ mod snapshot;
 mod trailer;
 
 pub use context::{ContextLeaf, ContextSource};
-pub use control::{IncarnationLeaf, ViolationKind, ViolationLeaf};
+pub use control::{Beginning, IncarnationLeaf, ViolationKind, ViolationLeaf};
 pub use event::{Details, EventLeaf, MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN, Severity};
 pub use header::LeafHeader;
+pub use history::{KeyChangeLeaf, RestoreLeaf};
 pub use removal::{EraseLeaf, PRUNE_UNIT, PruneLeaf};
 pub use retention::{RetentionLeaf, RetentionPolicy};
 pub use row::{MAX_RECORD_ID_LEN, Operation, RowLeaf, record_id_text, record_of};
@@ -51,6 +53,8 @@ const VIOLATION: u8 = 0x12;
 const PRUNE: u8 = 0x13;
 const ERASE: u8 = 0x14;
 const RETENTION: u8 = 0x15;
+const KEY_CHANGE: u8 = 0x16;
+const RESTORE: u8 = 0x17;
 
 /// One leaf of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +81,10 @@ pub enum Leaf<'a> {
     Erase(EraseLeaf<'a>),
     /// A new retention period.
     Retention(RetentionLeaf),
+    /// Another key signs checkpoints from here on.
+    KeyChange(KeyChangeLeaf),
+    /// A restore that was meant.
+    Restore(RestoreLeaf<'a>),
 }
 
 impl<'a> Leaf<'a> {
@@ -87,7 +95,7 @@ impl<'a> Leaf<'a> {
         let max = match kind {
             SHAPE | SEAL => MAX_CONTROL_LEAF_LEN,
             ROW | CONTEXT | TRAILER | EVENT | INCARNATION | VIOLATION | PRUNE | ERASE
-            | RETENTION => MAX_LEAF_LEN,
+            | RETENTION | KEY_CHANGE | RESTORE => MAX_LEAF_LEN,
             _ => return Err(FormatError::UnknownType(kind)),
         };
         let version = reader.u8()?;
@@ -108,6 +116,8 @@ impl<'a> Leaf<'a> {
             PRUNE => Self::Prune(PruneLeaf::parse(&mut reader)?),
             ERASE => Self::Erase(EraseLeaf::parse(&mut reader)?),
             RETENTION => Self::Retention(RetentionLeaf::parse(&mut reader)?),
+            KEY_CHANGE => Self::KeyChange(KeyChangeLeaf::parse(&mut reader)?),
+            RESTORE => Self::Restore(RestoreLeaf::parse(&mut reader)?),
             _ => Self::Violation(ViolationLeaf::parse(&mut reader)?),
         };
         reader.finish()?;
@@ -128,6 +138,8 @@ impl<'a> Leaf<'a> {
             Self::Prune(leaf) => leaf.encode(out),
             Self::Erase(leaf) => leaf.encode(out),
             Self::Retention(leaf) => leaf.encode(out),
+            Self::KeyChange(leaf) => leaf.encode(out),
+            Self::Restore(leaf) => leaf.encode(out),
         }
     }
 
@@ -151,6 +163,8 @@ impl<'a> Leaf<'a> {
             Self::Prune(PruneLeaf { header, .. })
             | Self::Erase(EraseLeaf { header, .. })
             | Self::Retention(RetentionLeaf { header, .. }) => Some((header.xid, header.position)),
+            Self::KeyChange(leaf) => Some((leaf.header.xid, leaf.header.position)),
+            Self::Restore(leaf) => Some((leaf.header.xid, leaf.header.position)),
             Self::Seal(_) | Self::Incarnation(_) | Self::Violation(_) => None,
         }
     }

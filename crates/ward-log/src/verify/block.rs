@@ -115,7 +115,11 @@ impl<S: LogSource> Verifier<'_, S> {
             wrong.push("previous root");
         }
         if before.is_some_and(|before| *before != seal.snapshot_before) {
-            wrong.push("snapshot before");
+            match self.new_xids(seal) {
+                Some(Ok(incarnation)) => self.known.forget_incarnations(incarnation),
+                Some(Err(problem)) => wrong.push(problem),
+                None => wrong.push("snapshot before"),
+            }
         }
         if !wrong.is_empty() {
             self.report.add(
@@ -128,6 +132,22 @@ impl<S: LogSource> Verifier<'_, S> {
                 ),
             );
         }
+    }
+
+    /// Whether a new xid space begins with this block: with which incarnation, or why that cannot be.
+    fn new_xids(&self, seal: &SealLeaf) -> Option<Result<Option<[u8; 16]>, &'static str>> {
+        let incarnation = self.begun?;
+        if seal.snapshot_before != Snapshot::default() {
+            return None;
+        }
+        let closed = |before: &Snapshot| before.xmin == before.xmax;
+        Some(if !self.xids.is_empty() {
+            Err("a block that begins a new xid space holds a transaction")
+        } else if self.snapshot_before.as_ref().is_some_and(closed) {
+            Ok(incarnation)
+        } else {
+            Err("a new xid space begins before the old one is closed")
+        })
     }
 
     /// What a block's row says other than its seal leaf and place in the log.
@@ -281,12 +301,15 @@ impl<S: LogSource> Verifier<'_, S> {
 
     /// Compares with a checkpoint of this size.
     fn check_head(&mut self, root: Option<Hash>) {
-        let wrong = self
+        let wrong: Vec<_> = self
             .heads
             .iter()
-            .any(|(size, head)| *size == self.next && Some(*head) != root);
+            .filter(|(size, head)| *size == self.next && Some(*head) != root)
+            .copied()
+            .collect();
         self.heads.retain(|(size, _)| *size != self.next);
-        if wrong {
+        if !wrong.is_empty() {
+            self.contradicted.extend(wrong);
             self.report.add(
                 ViolationType::CheckpointMismatch,
                 Some(self.block_no),
@@ -357,7 +380,8 @@ impl<S: LogSource> Verifier<'_, S> {
             self.report_tiles();
         }
         let beyond = std::mem::take(&mut self.heads);
-        for (size, _) in beyond {
+        for (size, root) in beyond {
+            self.contradicted.push((size, root));
             self.report.add(
                 ViolationType::CheckpointMismatch,
                 None,

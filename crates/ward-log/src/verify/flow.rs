@@ -119,6 +119,7 @@ impl<S: LogSource> Verifier<'_, S> {
             erased: self.removals.erased,
             erasures: self.removals.erasures,
             erased_images: self.removals.erased_images,
+            contradicted: std::mem::take(&mut self.contradicted),
             violations: self.report.count,
         }
     }
@@ -176,6 +177,7 @@ impl<S: LogSource> Verifier<'_, S> {
         });
         self.last_xid = None;
         self.xids.clear();
+        self.begun = None;
         true
     }
 
@@ -287,6 +289,7 @@ impl<S: LogSource> Verifier<'_, S> {
             .is_some_and(|block| block.first_leaf == index)
         {
             self.known.unread_incarnations += 1;
+            self.begun = Some(None);
         }
         self.next = index + 1;
         self.note_head();
@@ -350,7 +353,9 @@ impl<S: LogSource> Verifier<'_, S> {
             | Leaf::Trailer(_)
             | Leaf::Prune(_)
             | Leaf::Erase(_)
-            | Leaf::Retention(_) => {
+            | Leaf::Retention(_)
+            | Leaf::KeyChange(_)
+            | Leaf::Restore(_) => {
                 self.transaction_leaf(index, &leaf, &hash);
             }
             Leaf::Violation(leaf) => self.violation(index, &leaf),
@@ -488,6 +493,9 @@ impl<S: LogSource> Verifier<'_, S> {
             self.order_broken(index, "an incarnation leaf comes first in its block");
         }
         self.close_transaction();
+        if first {
+            self.begun = Some(Some(leaf.incarnation));
+        }
         self.known.incarnations.push(leaf.incarnation);
         let root_differs = self.head.is_some_and(|head| head != leaf.previous_root);
         if leaf.previous_size != index || (first && root_differs) {

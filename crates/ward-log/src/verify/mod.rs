@@ -95,6 +95,10 @@ pub struct Verifier<'a, S> {
     last_xid: Option<u64>,
     /// The transactions of the block, with their first leaves.
     xids: Vec<(u64, u64)>,
+    /// The incarnation that the block begins with, if any; the inner one is none when its leaf could not be read.
+    begun: Option<Option<[u8; 16]>>,
+    /// Sizes and roots that were given and are not the log's.
+    contradicted: Vec<(u64, Hash)>,
     /// The snapshot of the block before.
     snapshot_before: Option<Snapshot>,
     /// The root after the block before, where it is certain.
@@ -141,6 +145,8 @@ impl<'a, S: LogSource> Verifier<'a, S> {
             suspect: None,
             last_xid: None,
             xids: Vec::new(),
+            begun: None,
+            contradicted: Vec::new(),
             snapshot_before: Some(Snapshot::default()),
             head: Some(crate::hash::empty_root()),
             unresolved: None,

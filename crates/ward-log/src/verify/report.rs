@@ -101,6 +101,8 @@ pub struct Summary {
     pub erasures: u64,
     /// How many images are missing because they were erased.
     pub erased_images: u64,
+    /// Of the sizes and roots that were given, those that are not the log's.
+    pub contradicted: Vec<(u64, crate::Hash)>,
     /// Violations reported.
     pub violations: u64,
 }

@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use crate::chain::TransactionChain;
 use crate::hash::Hash;
-use crate::leaf::{AuditMac, EraseLeaf, Leaf, PruneLeaf, RetentionLeaf, RowLeaf, TrailerLeaf};
+use crate::leaf::{
+    AuditMac, EraseLeaf, KeyChangeLeaf, Leaf, PruneLeaf, RestoreLeaf, RetentionLeaf, RowLeaf,
+    TrailerLeaf,
+};
 use crate::verify::removal::Order;
 use crate::verify::report::ViolationType;
 
@@ -41,6 +44,14 @@ pub(super) enum Taint {
 }
 
 impl Known {
+    /// A new xid space has begun: what was written before is not to come again in it, so that only trailers of its
+    /// own incarnations count from here on.
+    pub(super) fn forget_incarnations(&mut self, but: Option<[u8; 16]>) {
+        self.incarnations.clear();
+        self.incarnations.extend(but);
+        self.unread_incarnations = u32::from(but.is_none());
+    }
+
     /// Whether the log has this incarnation, or may have it in a leaf that could not be read.
     fn has_incarnation(&mut self, incarnation: &[u8; 16]) -> bool {
         if self.incarnations.contains(incarnation) {
@@ -142,6 +153,10 @@ impl Transaction {
         match leaf {
             Leaf::Row(row) => self.row(entry, row, known),
             Leaf::Event(event) => self.context(entry, event.position, event.context_back),
+            Leaf::KeyChange(KeyChangeLeaf { header, .. })
+            | Leaf::Restore(RestoreLeaf { header, .. }) => {
+                self.context(entry, header.position, header.context_back);
+            }
             Leaf::Context(context) => self.contexts.push(context.position),
             Leaf::Shape(_) => {}
             Leaf::Trailer(trailer) => self.trailer(entry, trailer, known),

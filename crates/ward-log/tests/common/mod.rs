@@ -159,6 +159,9 @@ pub struct Builder {
     salt: u64,
     /// Added to the times of sealing.
     pub later: i64,
+    /// The current incarnation.
+    pub incarnation: [u8; 16],
+    begins: Option<String>,
 }
 
 pub fn shape() -> Shape {
@@ -199,7 +202,44 @@ impl Builder {
             pending: Vec::new(),
             salt: 0,
             later: 0,
+            incarnation: INCARNATION,
+            begins: None,
         }
+    }
+
+    /// A block that holds the beginning of an incarnation and nothing else.
+    pub fn begin(&mut self, incarnation: [u8; 16], reason: &str, snapshot_after: Snapshot) {
+        self.incarnation = incarnation;
+        self.begins = Some(reason.to_owned());
+        let pending = std::mem::take(&mut self.pending);
+        self.seal(snapshot_after);
+        self.pending = pending;
+    }
+
+    /// A block that holds the beginning of an incarnation and a transaction.
+    pub fn begin_with(&mut self, incarnation: [u8; 16], reason: &str, xid: u64, after: Snapshot) {
+        self.incarnation = incarnation;
+        self.begins = Some(reason.to_owned());
+        self.transaction(xid, &[insert(xid)]);
+        self.seal(after);
+    }
+
+    /// Has the next seal leaf say that nothing was sealed before.
+    pub fn forget_snapshot(&mut self) {
+        self.snapshot = Snapshot::default();
+    }
+
+    /// A violation leaf behind the last transaction.
+    pub fn violation(&mut self, violation: ViolationLeaf<'_>) {
+        let mut leaf = Vec::new();
+        violation.encode(&mut leaf);
+        self.pending.last_mut().unwrap().1.push((leaf, None));
+    }
+
+    /// The same where transaction ids are counted anew.
+    pub fn begin_anew(&mut self, incarnation: [u8; 16], snapshot_after: Snapshot) {
+        self.snapshot = Snapshot::default();
+        self.begin(incarnation, "transferred", snapshot_after);
     }
 
     /// A transaction of one leaf that stands behind its context, signed with `key`.
@@ -224,7 +264,8 @@ impl Builder {
         encode(header, &mut leaf);
         chain.push(&leaf_hash(&leaf));
         leaves.push((std::mem::take(&mut leaf), None));
-        TrailerLeaf::close(xid, &chain, INCARNATION, KEY_ID, &AuditMac::new(key)).encode(&mut leaf);
+        TrailerLeaf::close(xid, &chain, self.incarnation, KEY_ID, &AuditMac::new(key))
+            .encode(&mut leaf);
         leaves.push((leaf, None));
         self.pending.push((xid, leaves));
     }
@@ -329,7 +370,7 @@ impl Builder {
             push(&mut chain, leaf, image);
         }
         let mut leaf = Vec::new();
-        TrailerLeaf::close(xid, &chain, INCARNATION, KEY_ID, &AuditMac::new(&KEY))
+        TrailerLeaf::close(xid, &chain, self.incarnation, KEY_ID, &AuditMac::new(&KEY))
             .encode(&mut leaf);
         push(&mut chain, leaf, None);
         self.pending.push((xid, leaves));
@@ -409,16 +450,18 @@ impl Builder {
     pub fn seal(&mut self, snapshot_after: Snapshot) {
         let block_no = self.log.blocks.len() as u64;
         let (previous_size, previous_root) = (self.tree.size(), self.tree.root());
-        if block_no == 0 {
+        let begins = self.begins.take();
+        let begins = begins.or_else(|| (block_no == 0).then(|| "created".to_owned()));
+        if let Some(reason) = begins {
             let mut leaf = Vec::new();
             IncarnationLeaf {
-                incarnation: INCARNATION,
+                incarnation: self.incarnation,
                 system_identifier: 1,
                 database_oid: 5,
                 timeline: 1,
                 previous_size,
                 previous_root,
-                reason: "created",
+                reason: &reason,
                 at: 1,
             }
             .encode(&mut leaf);

@@ -1,0 +1,250 @@
+//! Attacks on the history as a whole, by a superuser who may have everything but the audit key; the auditor holds a
+//! checkpoint. Everything is consistent in itself afterwards: only the checkpoint, or the signer's memory, shows it.
+
+use crate::audit_identity::{check, judged};
+use crate::audited_table;
+use crate::ward_verify::{Auditor, export};
+use ward_tests::postgres::Client;
+use ward_tests::{
+    Cluster, Options, SUPERUSER, ServerFiles, number, refused, run, seal_and_verify, text, texts,
+    verify, wait_until,
+};
+
+const SEALED: &str = "SELECT max(tree_size) FROM ward.audit_blocks";
+const CHECKPOINT: &str = "SELECT ward.audit_checkpoint()";
+const SIGNER: &str = "SELECT state || ' ' || signed_size FROM ward.audit_signer_state()";
+
+/// Keeps what is needed to rebuild the log as it is now.
+fn save(client: &mut Client) {
+    run(
+        client,
+        "CREATE TABLE saved_block AS SELECT * FROM ward.audit_block;
+         CREATE TABLE saved_tile AS SELECT * FROM ward.audit_tile",
+    );
+}
+
+/// Rebuilds the log of that time: leaves, tree, tiles and block rows fit.
+fn put_back(client: &mut Client, kept: i64) {
+    run(
+        client,
+        &format!(
+            "BEGIN;
+             DELETE FROM ward.audit_segment_000000 WHERE entry_id >= {kept};
+             DELETE FROM ward.audit_tile; INSERT INTO ward.audit_tile SELECT * FROM saved_tile;
+             DELETE FROM ward.audit_block; INSERT INTO ward.audit_block SELECT * FROM saved_block;
+             DELETE FROM ward.audit_journal_0; DELETE FROM ward.audit_journal_1;
+             COMMIT"
+        ),
+    );
+}
+
+/// Writes until the log has more leaves than that. The worker that remembers the former log has to notice first.
+fn write_on(client: &mut Client, beyond: i64) {
+    wait_until("the worker seals the new end of the log", || {
+        run(
+            client,
+            "INSERT INTO t SELECT coalesce(max(id), 0) + 1, 'another story' FROM t",
+        );
+        let _ = client.batch_execute("SELECT ward.seal_audit_trail()");
+        number(client, SEALED) > beyond
+    });
+    seal_and_verify(client);
+}
+
+#[test]
+fn the_end_cut_off_then_everything_rewritten_from_a_point_then_declared() {
+    let files = ServerFiles::new();
+    let state = files.directory("state", 0o700);
+    let cluster = Cluster::with_extension_and(
+        Options::default()
+            .set("ward.checkpoint_interval", "-1")
+            .set("ward.checkpoint_state", &state.display().to_string()),
+    );
+    let mut client = cluster.superuser();
+    audited_table(&mut client);
+    run(&mut client, "INSERT INTO t VALUES (1, 'a')");
+    seal_and_verify(&mut client);
+    let auditor = Auditor::new(&mut client);
+    let early = auditor.keep(&mut client, CHECKPOINT, "early");
+    let early_size = number(&mut client, SEALED);
+    run(&mut client, "INSERT INTO t VALUES (2, 'b')");
+    seal_and_verify(&mut client);
+    save(&mut client);
+    let kept = number(&mut client, SEALED);
+    run(&mut client, "UPDATE t SET note = 'what nobody must know'");
+    seal_and_verify(&mut client);
+    let held = auditor.keep(&mut client, CHECKPOINT, "held");
+    let signed = number(&mut client, SEALED);
+    let said = check(&cluster, &auditor, &[&early, &held]);
+    assert_eq!(
+        said.outcome["verdict"], "anchored",
+        "{}{}",
+        said.outcome, said.error
+    );
+
+    // cut off, or an old copy put back: that is the same
+    put_back(&mut client, kept);
+    assert!(verify(&mut client).is_valid);
+    let said = check(&cluster, &auditor, &[&early, &held]);
+    judged(&said, "restored_undeclared", 1, "restored_undeclared", kept);
+    assert_eq!(
+        text(&mut client, SIGNER).unwrap(),
+        format!("refused {signed}")
+    );
+
+    // rewritten from there on
+    write_on(&mut client, signed);
+    let said = check(&cluster, &auditor, &[&early, &held]);
+    judged(&said, "tampered", 1, "checkpoint_mismatch", early_size);
+    let error = refused(&mut client, CHECKPOINT);
+    assert_eq!(error.code().code(), "XX001", "{}", error.message());
+
+    a_forged_declaration(&cluster, &mut client, &auditor, [&early, &held]);
+}
+
+/// A restore leaf that no writer has made is no declaration, and one that a superuser makes has his name on it.
+fn a_forged_declaration(
+    cluster: &Cluster,
+    client: &mut Client,
+    auditor: &Auditor,
+    [early, held]: [&str; 2],
+) {
+    save_anew(client);
+    let kept = number(client, SEALED);
+    let incarnations = "SELECT count(*) FROM ward.audit_log";
+    // type, version, xid, position, context_back, time, restored_size, reason; then the framing of a journal record
+    run(
+        client,
+        "INSERT INTO ward.audit_journal_0 (xid, position, part, data)
+         SELECT xid, 0, 0, int4send(length(leaf)) || leaf || int4send(0)
+         FROM (SELECT xid, '\\x1701'::bytea || int8send(xid) || int4send(0) || int4send(1) || int8send(0)
+                 || int8send(6) || int2send(6::int2) || 'honest'::bytea AS leaf
+               FROM (SELECT pg_current_xact_id()::text::bigint AS xid) x) y",
+    );
+    run(client, "SELECT ward.seal_audit_trail()");
+    let found = texts(
+        client,
+        "SELECT kind || ' ' || entry FROM ward.audit_violations()",
+    );
+    assert_eq!(found, [format!("recorded_violation {}", kept + 1)]);
+    assert_eq!(number(client, incarnations), 1);
+    let said = check(cluster, auditor, &[early]);
+    assert_eq!(said.outcome["verdict"], "tampered");
+    judged(&said, "tampered", 1, "recorded_violation", kept + 1);
+    assert_eq!(refused(client, CHECKPOINT).code().code(), "XX001");
+
+    // undone, and done through the front door
+    put_back(client, kept);
+    write_on(client, kept);
+    let size = number(
+        client,
+        "SELECT ward.declare_restore('routine maintenance', (SELECT min(tree_size) FROM ward.audit_blocks WHERE block_no = 1))",
+    );
+    seal_and_verify(client);
+    assert_eq!(number(client, incarnations), 2);
+    run(client, CHECKPOINT);
+    let said = check(cluster, auditor, &[early, held]);
+    judged(&said, "restored_declared", 4, "restored_declared", size);
+    let restore = &said.outcome["restores"][0];
+    assert_eq!(restore["roles"][0], SUPERUSER);
+    assert_eq!(restore["reason"], "routine maintenance");
+    // it does not excuse what lies before the size it names
+    let other = export(cluster, auditor, 0);
+    let said = auditor.run(&["check", &other, "--json"]);
+    assert_eq!(said.outcome["verdict"], "unanchored");
+}
+
+fn save_anew(client: &mut Client) {
+    run(client, "DROP TABLE saved_block, saved_tile");
+    save(client);
+}
+
+#[test]
+fn two_histories_served_to_two_auditors() {
+    let cluster = Cluster::with_extension();
+    let mut client = cluster.superuser();
+    audited_table(&mut client);
+    run(&mut client, "INSERT INTO t VALUES (1, 'a')");
+    seal_and_verify(&mut client);
+    save(&mut client);
+    let kept = number(&mut client, SEALED);
+    let auditor = Auditor::new(&mut client);
+    let common = auditor.keep(&mut client, CHECKPOINT, "common");
+    run(&mut client, "INSERT INTO t VALUES (2, 'for the first')");
+    seal_and_verify(&mut client);
+    let first = auditor.keep(&mut client, CHECKPOINT, "first");
+    let size = number(&mut client, SEALED);
+    put_back(&mut client, kept);
+    write_on(&mut client, size);
+    let second = auditor.keep(&mut client, CHECKPOINT, "second");
+    // each is content with what he is shown
+    let said = check(&cluster, &auditor, &[&common, &second]);
+    assert_eq!(
+        said.outcome["verdict"], "anchored",
+        "{}{}",
+        said.outcome, said.error
+    );
+    // until they compare
+    let said = check(&cluster, &auditor, &[&common, &first, &second]);
+    judged(
+        &said,
+        "tampered",
+        1,
+        "checkpoint_mismatch",
+        number(&mut client, SEALED),
+    );
+    let link = "SELECT ward.audit_witness_request((SELECT tree_size FROM ward.audit_blocks WHERE block_no = 1))";
+    let link = auditor.keep(&mut client, link, "link");
+    let said = auditor.run(&["consistency", &link, "--old", &first, "--key", &auditor.key]);
+    assert_ne!(said.code, 0);
+}
+
+#[test]
+fn the_audit_key_swapped_in_an_unsealed_transaction() {
+    let cluster = Cluster::with_extension();
+    let mut client = cluster.superuser();
+    audited_table(&mut client);
+    run(&mut client, "INSERT INTO t VALUES (1, 'a')");
+    seal_and_verify(&mut client);
+    // the trailer ends with key id (8), mac (32) and no image (4)
+    let swaps = [
+        (
+            "another id",
+            "overlay(data PLACING 'otherkey'::bytea FROM length(data) - 43 FOR 8)",
+        ),
+        (
+            "another key",
+            "overlay(data PLACING sha256('another key'::bytea) FROM length(data) - 35 FOR 32)",
+        ),
+    ];
+    for (number_of, (what, swap)) in swaps.iter().enumerate() {
+        let mut obstacle = cluster.superuser();
+        run(
+            &mut obstacle,
+            "BEGIN; LOCK TABLE ward.audit_block IN SHARE ROW EXCLUSIVE MODE",
+        );
+        run(&mut client, "INSERT INTO t SELECT max(id) + 1, 'b' FROM t");
+        let first = number(&mut client, SEALED);
+        for journal in [0, 1] {
+            run(
+                &mut client,
+                &format!(
+                    "UPDATE ward.audit_journal_{journal} SET data = {swap}
+                     WHERE xid = (SELECT max(transaction_id) FROM ward.audit_trail)"
+                ),
+            );
+        }
+        run(&mut obstacle, "COMMIT");
+        run(&mut client, "SELECT ward.seal_audit_trail()");
+        let found = texts(
+            &mut client,
+            "SELECT kind || ' ' || entry || ' ' || detail FROM ward.audit_violations() ORDER BY entry",
+        );
+        assert_eq!(found.len(), number_of + 1, "{what}: {found:?}");
+        // context, row, trailer, violation
+        let expected = format!("recorded_violation {} ", first + 3);
+        let last = &found[number_of];
+        assert!(last.starts_with(&expected), "{what}: {last}");
+        assert!(last.contains("trailer MAC wrong"), "{what}: {last}");
+    }
+}
