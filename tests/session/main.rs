@@ -6,6 +6,8 @@ mod attacks_context;
 mod attacks_journal;
 mod attacks_record_index;
 mod attacks_retention;
+mod attacks_scene;
+mod attacks_tables;
 mod attacks_tokens;
 mod attacks_trial;
 mod audit_baseline;
