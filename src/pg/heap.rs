@@ -2,6 +2,7 @@
 
 use crate::error;
 use pgrx::prelude::*;
+use std::mem::ManuallyDrop;
 use std::ptr;
 
 /// Opens a table of the log. Raises when it is gone, has other columns than these, or is not stored as a
@@ -20,7 +21,8 @@ pub unsafe fn open(oid: pg_sys::Oid, lock: i32, columns: &[pg_sys::Oid]) -> pg_s
             ));
         }
         let descriptor = (*relation).rd_att;
-        let found = pgrx::PgTupleDesc::from_pg(descriptor);
+        // Borrowed from the relation: dropping it would give back a pin that was not taken.
+        let found = ManuallyDrop::new(pgrx::PgTupleDesc::from_pg(descriptor));
         if found.len() != columns.len()
             || found
                 .iter()
