@@ -309,7 +309,7 @@ impl ExportWriter {
             count = count.min(of_tile.min(TILE_WIDTH as u64) as usize);
         }
         if count == 0 {
-            return;
+            return false;
         }
         fields.extend_from_slice(hashes[..count].as_flattened());
         self.line("tile", &fields);
