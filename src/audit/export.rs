@@ -33,6 +33,9 @@ pub(super) fn lines(mut export: Export) -> SetOfIterator<'static, String> {
     }))
 }
 
+/// Behind every segment.
+const END: u64 = u64::MAX;
+
 /// How many missing leaves are passed over at once.
 const GAP: u64 = 0x4000;
 
@@ -44,6 +47,8 @@ pub(super) struct Export {
     /// It ends before the log does.
     ends_early: bool,
     first_leaf: u64,
+    /// The segments to read, ascending, and the one that is being read.
+    segments: Vec<u64>,
     segment: u64,
     /// Where in the segment to go on.
     place: (u32, u16),
@@ -75,10 +80,9 @@ impl Export {
             ));
         }
         let bits = store::segment_bits();
-        for number in 0..size.div_ceil(1 << bits) {
-            if let Some(table) = store::segment_table(number) {
-                segment::hold(table);
-            }
+        let segments = store::segment_numbers(size);
+        for table in segments.iter().copied().filter_map(store::segment_table) {
+            segment::hold(table);
         }
         let (first_block, first_leaf) = block_of(from, last.block_no);
         let (mut incarnations, mut shapes) = (Vec::new(), Vec::new());
@@ -110,6 +114,7 @@ impl Export {
             ends_early: head.is_some(),
             retained,
             first_leaf,
+            segments,
             segment,
             place: (0, 0),
             next: segment << bits,
@@ -122,16 +127,18 @@ impl Export {
     /// Reads on until lines are ready or the log has ended.
     fn fill(&mut self) -> Result<()> {
         while !self.writer.has_lines() && !self.finished {
+            if self.segment == END {
+                self.writer.finish(&mut self.source);
+                self.finished = true;
+                break;
+            }
             let behind = self.segment << self.bits >= self.size;
             let table = store::segment_table(self.segment);
             match table.filter(|_| !(behind && self.ends_early)) {
                 Some(table) if !self.disordered.is_empty() => self.sorted(table),
                 Some(table) => self.scan(table),
                 None if !behind => self.missing(),
-                None => {
-                    self.writer.finish(&mut self.source);
-                    self.finished = true;
-                }
+                None => self.next_segment(),
             }
         }
         Ok(())
@@ -162,9 +169,11 @@ impl Export {
     }
 
     fn next_segment(&mut self) {
-        self.segment += 1;
+        let mut later = self.segments.iter().copied();
+        let found = later.find(|number| *number > self.segment);
+        self.segment = found.unwrap_or(END);
         self.place = (0, 0);
-        self.next = self.segment << self.bits;
+        self.next = self.segment.saturating_mul(1 << self.bits);
     }
 
     /// Reads rows as they are stored, which is in order of their numbers.

@@ -51,7 +51,9 @@ macro_rules! select_blocks {
         const QUERY: &CStr = match CStr::from_bytes_with_nul(
             concat!(
                 "SELECT block_no, first_leaf, tree_size, root, snapshot, ",
-                "(extract(epoch FROM sealed_at) * 1000000)::bigint FROM ward.audit_block ",
+                // What no worker writes is read as 1970, which no seal leaf says, instead of as an error.
+                "CASE WHEN sealed_at BETWEEN '1970-01-01' AND '9999-12-31' ",
+                "THEN (extract(epoch FROM sealed_at) * 1000000)::bigint ELSE 0 END FROM ward.audit_block ",
                 $tail,
                 "\0"
             )
@@ -80,6 +82,14 @@ pub fn last_block() -> Option<Block> {
     let query = select_blocks!("ORDER BY block_no DESC LIMIT 1");
     select_blocks(query, &[], &mut |block| last = Some(block));
     last
+}
+
+/// How many rows of blocks there are, whatever their numbers.
+pub fn block_count() -> u64 {
+    let mut count = 0;
+    let query = c"SELECT count(*) FROM ward.audit_block";
+    query::read(query, &[], |row| count = row.int8(1) as u64);
+    count
 }
 
 fn select_blocks(query: &CStr, args: &[Arg], visit: &mut dyn FnMut(Block)) {
@@ -251,6 +261,33 @@ pub fn is_registered(number: u64) -> bool {
         |_| found = true,
     );
     found
+}
+
+/// How many leaves a log can have whose last block row says `size`: no more than tiles were stored for. A forged size
+/// must not send a reader through numbers without end.
+pub fn vouched(size: u64) -> u64 {
+    let mut tiles = 0;
+    let query = c"SELECT count(*) FROM ward.audit_tile WHERE level = 0";
+    query::read(query, &[], |row| tiles = row.int8(1) as u64);
+    size.min(tiles << 8)
+}
+
+/// Numbers of the segments that a log of `size` leaves has or had, and of those that are there beyond, ascending.
+pub fn segment_numbers(size: u64) -> Vec<u64> {
+    let mut numbers: Vec<u64> = (0..vouched(size).div_ceil(1 << segment_bits())).collect();
+    query::read(
+        c"SELECT DISTINCT substr(relname::text, 15)::bigint FROM pg_class \
+          WHERE relnamespace = to_regnamespace('ward') AND relkind = 'r' \
+          AND relname::text ~ '^audit_segment_[0-9]{6,12}$' ORDER BY 1",
+        &[],
+        |row| {
+            let number = row.int8(1) as u64;
+            if numbers.last().is_none_or(|last| *last < number) {
+                numbers.push(number);
+            }
+        },
+    );
+    numbers
 }
 
 /// The table of segment `number`, or None when there is none.

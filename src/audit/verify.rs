@@ -9,7 +9,7 @@ use crate::pg::process::EPOCH_SHIFT;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use std::collections::HashMap;
-use ward_log::{BlockInfo, Hash, LogSource, Options, Verifier, Violation};
+use ward_log::{BlockInfo, Hash, LogSource, Options, Verifier, Violation, ViolationType};
 use zeroize::Zeroizing;
 
 /// How many tiles or blocks are read at once.
@@ -17,13 +17,9 @@ const PREFETCH: u64 = 256;
 
 /// Verifies the whole log as one snapshot sees it, and hands every violation to `report`.
 fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
-    if owner::table(c"audit_log").is_none() {
-        return Ok(Checked::default());
-    }
     owner::run(|| {
-        let Some(last) = store::last_block() else {
-            return Ok(Checked::default());
-        };
+        // Without any block there may be leaves and tiles still, whose blocks somebody deleted.
+        let size = store::last_block().map_or(0, |last| last.tree_size);
         let covered = range.covered();
         let mut report = |violation: Violation| {
             if covered.concerns(&violation) {
@@ -41,10 +37,9 @@ fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
         };
         let mut verifier = Verifier::new(Stored::default(), options, &mut report);
         store::lost_shapes(0, |content| verifier.shape(content));
-        let bits = store::segment_bits();
         let mut entries = 0;
         let mut next = 0;
-        for number in 0.. {
+        for number in store::segment_numbers(size) {
             match store::segment_table(number) {
                 Some(table) => store::leaves(table, number, &mut next, |id, leaf, image| {
                     if leaf.first().is_some_and(|kind| ENTRIES.contains(kind))
@@ -54,12 +49,19 @@ fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
                     }
                     verifier.leaf(id, leaf, image);
                 })?,
-                None if number << bits >= last.tree_size => break,
                 // The verifier notices the gap when the next leaf comes.
                 None => store::retained(number, |id, leaf| verifier.leaf(id, leaf, None)),
             }
         }
-        verifier.finish(last.tree_size);
+        let summary = verifier.finish(size);
+        if summary.violations == 0 && store::block_count() != summary.blocks {
+            report(Violation {
+                kind: ViolationType::BlockAltered,
+                block: None,
+                entry: None,
+                detail: "there are rows of blocks that the log does not have".to_owned(),
+            });
+        }
         Ok(Checked {
             entries,
             blocks: covered.blocks.end - covered.blocks.start,
@@ -71,7 +73,6 @@ fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
 const ENTRIES: [u8; 5] = [0x01, 0x06, 0x13, 0x14, 0x15];
 
 /// What was checked.
-#[derive(Default)]
 struct Checked {
     entries: u64,
     blocks: u64,
@@ -244,7 +245,7 @@ fn verify_audit_trail_integrity(
         checked.blocks as i64,
         first
             .and_then(|violation| violation.entry)
-            .map(|entry| entry as i64),
+            .and_then(|entry| i64::try_from(entry).ok()),
         reason,
     )))
 }
@@ -272,7 +273,7 @@ fn audit_violations(
         found.push((
             violation.kind.as_str().to_owned(),
             violation.block.map(|block| block as i64),
-            violation.entry.map(|entry| entry as i64),
+            violation.entry.and_then(|entry| i64::try_from(entry).ok()),
             violation.detail,
         ));
     })?;

@@ -12,7 +12,7 @@ use super::seal::{self, Round, Sealer};
 use super::store;
 use crate::error::{self, Result};
 use crate::pg::journal::{Journal, Mode};
-use crate::pg::shared::{self, RETRY, STARTING, Shared, Slot};
+use crate::pg::shared::{self, RETRY, STARTING, Shared, Slot, TURN};
 use crate::pg::worker::{self, Started};
 use crate::pg::{owner, process, settings};
 use pgrx::bgworkers::BackgroundWorker;
@@ -121,7 +121,8 @@ impl Launcher {
         self.reap();
         self.sweep();
         // Slots first, databases after: the database of a slot taken in between is not missed.
-        let unattended: Vec<&Slot> = self.shared.slots().filter(|slot| idle(slot)).collect();
+        let mut unattended: Vec<&Slot> = self.shared.slots().filter(|slot| idle(slot)).collect();
+        unattended.sort_by_key(|slot| slot.began_at());
         if self.checked.elapsed() >= HOUSEKEEPING || unattended.iter().any(|slot| ready(slot)) {
             self.checked = Instant::now();
             let databases = process::databases();
@@ -165,17 +166,41 @@ impl Launcher {
 
     fn start(&mut self, slot: &Slot) {
         let database = slot.oid();
+        let began_at = slot.began_at();
         slot.begin();
         slot.worker.store(STARTING, Ordering::Release);
-        self.started.retain(|(other, _)| *other != database);
         match worker::start_sealer(database) {
-            Some(worker) => self.started.push((database, worker)),
+            Some(worker) => {
+                self.started.retain(|(other, _)| *other != database);
+                self.started.push((database, worker));
+            }
             None => {
                 slot.worker.store(0, Ordering::Release);
-                slot.ended();
-                self.warn();
+                if self.ask_for_turn() {
+                    slot.put_off(began_at);
+                    self.warn(HOUSEKEEPING);
+                } else {
+                    slot.ended();
+                    self.warn(RETRY);
+                }
             }
         }
+    }
+
+    /// Has a worker of another database end after its round; false when there is none. So every database
+    /// gets its turn, however few background workers there are.
+    fn ask_for_turn(&self) -> bool {
+        let busy = |slot: &&Slot| slot.worker.load(Ordering::Acquire) != 0;
+        // One that has left its slot holds its place until the postmaster has seen it end.
+        let ending = || self.started.iter().any(|(_, worker)| !worker.gone());
+        if !self.shared.slots().any(|slot| busy(&slot)) && !ending() {
+            return false;
+        }
+        self.shared.crowded.store(true, Ordering::Release);
+        for slot in self.shared.slots().filter(busy) {
+            process::wake(&slot.worker);
+        }
+        true
     }
 
     /// Looks at every database once, one after the other.
@@ -199,13 +224,14 @@ impl Launcher {
             self.sweeping = Some((database, worker));
         } else {
             self.sweep.push_front(database);
-            self.sweep_again = Some(Instant::now() + RETRY);
-            self.warn();
+            let pause = if self.ask_for_turn() { TURN } else { RETRY };
+            self.sweep_again = Some(Instant::now() + pause);
+            self.warn(RETRY);
         }
     }
 
-    fn warn(&mut self) {
-        if self.warned.is_none_or(|time| time.elapsed() >= RETRY) {
+    fn warn(&mut self, pause: Duration) {
+        if self.warned.is_none_or(|time| time.elapsed() >= pause) {
             self.warned = Some(Instant::now());
             pgrx::warning!(
                 "pg_ward cannot start a sealing worker: no background worker is free (raise max_worker_processes)"
@@ -358,6 +384,11 @@ pub fn sealer(database: pg_sys::Oid) {
                 return;
             }
             process::nap(interval());
+        }
+        if shared::get().crowded.swap(false, Ordering::AcqRel) {
+            // Another database's turn; what comes meanwhile is sealed when it is this one's again.
+            slot.dirty.store(true, Ordering::Release);
+            return;
         }
         if BackgroundWorker::sighup_received() {
             settings::reload();

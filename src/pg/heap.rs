@@ -2,14 +2,15 @@
 
 use crate::error;
 use pgrx::prelude::*;
+use std::mem::ManuallyDrop;
 use std::ptr;
 
-/// Opens a table of the log. Raises when it is gone, or not stored as a heap, which is the only form
-/// that the native reads and writes of the log understand.
+/// Opens a table of the log. Raises when it is gone, has other columns than these, or is not stored as a
+/// heap, which is the only form that the native reads and writes of the log understand.
 ///
 /// # Safety
 /// Inside a transaction; the caller closes the relation.
-pub unsafe fn open(oid: pg_sys::Oid, lock: i32) -> pg_sys::Relation {
+pub unsafe fn open(oid: pg_sys::Oid, lock: i32, columns: &[pg_sys::Oid]) -> pg_sys::Relation {
     // SAFETY: the caller's promise.
     unsafe {
         let relation = pg_sys::table_open(oid, lock);
@@ -19,8 +20,26 @@ pub unsafe fn open(oid: pg_sys::Oid, lock: i32) -> pg_sys::Relation {
                 "a table of the audit log does not use the heap access method",
             ));
         }
+        let descriptor = (*relation).rd_att;
+        // Borrowed from the relation: dropping it would give back a pin that was not taken.
+        let found = ManuallyDrop::new(pgrx::PgTupleDesc::from_pg(descriptor));
+        if found.len() != columns.len()
+            || found
+                .iter()
+                .zip(columns)
+                .any(|(column, expected)| column.atttypid != *expected)
+        {
+            altered();
+        }
         relation
     }
+}
+
+fn altered() -> ! {
+    error::raise(error::report(
+        PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
+        "a table of the audit log does not have the columns it was created with",
+    ))
 }
 
 /// The columns of `tuple`, None where NULL. Raises if the table does not have exactly `N` columns,
@@ -35,10 +54,7 @@ pub unsafe fn deform<const N: usize>(
     // SAFETY: the caller's promise; the arrays hold as many columns as the descriptor.
     unsafe {
         if (*desc).natts != N as i32 {
-            error::raise(error::report(
-                PgSqlErrorCode::ERRCODE_DATA_CORRUPTED,
-                "a table of the audit log does not have the columns it was created with",
-            ));
+            altered();
         }
         let mut values = [pg_sys::Datum::null(); N];
         let mut nulls = [true; N];

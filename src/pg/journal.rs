@@ -13,6 +13,14 @@ use pgrx::{PgLwLock, pg_shmem_init};
 use std::cell::Cell;
 use std::ptr;
 
+/// The types of a journal's columns.
+const COLUMNS: [pg_sys::Oid; 4] = [
+    pg_sys::INT8OID,
+    pg_sys::INT4OID,
+    pg_sys::INT4OID,
+    pg_sys::BYTEAOID,
+];
+
 /// The generation, under the lock that is the barrier.
 // SAFETY: the name is used nowhere else.
 static BARRIER: PgLwLock<u64> = unsafe { PgLwLock::new(c"pg_ward_journal") };
@@ -76,7 +84,7 @@ impl Journal {
             Mode::Write => pg_sys::RowExclusiveLock,
         };
         // SAFETY: raises if the table is gone.
-        let relation = unsafe { heap::open(oid, lock as i32) };
+        let relation = unsafe { heap::open(oid, lock as i32, &COLUMNS) };
         Journal { relation, number }
     }
 

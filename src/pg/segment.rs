@@ -7,6 +7,9 @@ use pgrx::prelude::*;
 use std::ptr;
 use ward_log::{Records, push_record};
 
+/// The types of a segment's columns.
+const COLUMNS: [pg_sys::Oid; 2] = [pg_sys::INT8OID, pg_sys::BYTEAOID];
+
 /// Bytes of records a row may hold, so that it fits a page; a larger record is a row of its own.
 const ROW_BYTES: usize = 8000;
 
@@ -45,7 +48,7 @@ impl Appender {
     fn with_options(oid: pg_sys::Oid, options: u32) -> Appender {
         // SAFETY: raises if the table is gone; everything is released in `finish` or by abort.
         unsafe {
-            let relation = heap::open(oid, pg_sys::RowExclusiveLock as i32);
+            let relation = heap::open(oid, pg_sys::RowExclusiveLock as i32, &COLUMNS);
             Appender {
                 relation,
                 bulk: pg_sys::GetBulkInsertState(),
@@ -220,7 +223,7 @@ pub fn scan_from(oid: pg_sys::Oid, from: (u32, u16), mut visit: impl FnMut(&Stor
         | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
     // SAFETY: the relation stays open for the scan; each tuple is used before the next is fetched.
     unsafe {
-        let relation = heap::open(oid, pg_sys::AccessShareLock as i32);
+        let relation = heap::open(oid, pg_sys::AccessShareLock as i32, &COLUMNS);
         let snapshot = pg_sys::GetActiveSnapshot();
         let scan = pg_sys::heap_beginscan(
             relation,

@@ -16,6 +16,9 @@ pub const STARTING: i32 = -1;
 /// How long to wait before a failed worker is started again.
 pub const RETRY: Duration = Duration::from_secs(5);
 
+/// How soon the launcher looks again for a background worker that another database gives up.
+pub const TURN: Duration = Duration::from_millis(100);
+
 /// What is known of one database.
 #[derive(Default)]
 pub struct Slot {
@@ -46,6 +49,8 @@ pub struct Slot {
     /// Whether an attempt is under way that has not reported success. One whose worker is gone has
     /// failed, however it ended: a worker that dies of a FATAL error cannot report anything.
     unreported: AtomicBool,
+    /// When the last attempt began, in microseconds since 1970.
+    began_at: AtomicI64,
 }
 
 impl Slot {
@@ -60,7 +65,23 @@ impl Slot {
         let asked = self.requested.load(Ordering::Acquire);
         self.attempt.store(asked, Ordering::Release);
         self.unreported.store(true, Ordering::Release);
+        self.began_at
+            .store(process::now_micros(), Ordering::Release);
         asked
+    }
+
+    /// When the last attempt to seal began: who has waited longest comes first.
+    pub fn began_at(&self) -> i64 {
+        self.began_at.load(Ordering::Acquire)
+    }
+
+    /// Takes back that an attempt begins, which had begun before at `began_at`: no background worker is
+    /// free, but there will be one soon.
+    pub fn put_off(&self, began_at: i64) {
+        self.unreported.store(false, Ordering::Release);
+        self.began_at.store(began_at, Ordering::Release);
+        self.dirty.store(true, Ordering::Release);
+        self.not_before(TURN);
     }
 
     /// Reports that the attempt that served calls up to `asked` succeeded.
@@ -125,6 +146,7 @@ impl Slot {
         }
         self.journal.store(0, Ordering::Release);
         self.retry_at.store(0, Ordering::Release);
+        self.began_at.store(0, Ordering::Release);
         self.worker.store(0, Ordering::Release);
         self.database.store(0, Ordering::Release);
     }
@@ -138,6 +160,9 @@ fn from_now(pause: Duration) -> i64 {
 pub struct Shared {
     /// Process id of the launcher, or 0.
     pub launcher: AtomicI32,
+    /// Set by the launcher when a database waits because no background worker is free; the first sealing
+    /// worker that sees it ends after its round.
+    pub crowded: AtomicBool,
     /// Held for the moment in which a slot is taken.
     claiming: AtomicBool,
     slots: [Slot; SLOTS],
@@ -147,6 +172,7 @@ impl Default for Shared {
     fn default() -> Self {
         Shared {
             launcher: AtomicI32::new(0),
+            crowded: AtomicBool::new(false),
             claiming: AtomicBool::new(false),
             slots: std::array::from_fn(|_| Slot::default()),
         }

@@ -82,6 +82,8 @@ pub extern "C-unwind" fn ward_launcher_main(_arg: pg_sys::Datum) {
 /// Settings of the sealing worker, which those of the server, the database and the role must not
 /// change.
 const SETTINGS: &[(&CStr, &CStr)] = &[
+    // ALTER DATABASE … SET role would make the worker somebody who may not even read the log.
+    (c"role", c"none"),
     (c"search_path", c"pg_catalog, pg_temp"),
     (c"default_transaction_isolation", c"read committed"),
     (c"default_transaction_read_only", c"off"),
@@ -106,9 +108,6 @@ const SETTINGS: &[(&CStr, &CStr)] = &[
 pub extern "C-unwind" fn ward_sealer_main(arg: pg_sys::Datum) {
     let database = pg_sys::Oid::from(arg.value() as u32);
     connect(database);
-    // Shorter than the usual deadlock_timeout: a DROP EXTENSION that deadlocks with this worker goes on,
-    // and the worker tries again.
-    set(c"lock_timeout", c"500ms");
     worker::sealer(database);
 }
 
@@ -116,28 +115,27 @@ pub extern "C-unwind" fn ward_sealer_main(arg: pg_sys::Datum) {
 pub(super) fn connect(database: pg_sys::Oid) {
     handle_signals();
     // SAFETY: a database's oid and no role. What was written before a database was closed for new
-    // connections is sealed all the same.
+    // connections is sealed all the same. Settings are C strings, the superuser's name is one until the
+    // transaction ends; a background worker may change its own settings.
     unsafe {
         pg_sys::BackgroundWorkerInitializeConnectionByOid(
             database,
             pg_sys::InvalidOid,
             pg_sys::BGWORKER_BYPASS_ALLOWCONN,
         );
-    }
-    for (name, value) in SETTINGS {
-        set(name, value);
-    }
-}
-
-fn set(name: &CStr, value: &CStr) {
-    // SAFETY: C strings; a background worker may change its own settings.
-    unsafe {
-        pg_sys::SetConfigOption(
-            name.as_ptr(),
-            value.as_ptr(),
-            pg_sys::GucContext::PGC_SUSET,
-            pg_sys::GucSource::PGC_S_OVERRIDE,
-        );
+        // In a transaction, because a role is looked up.
+        pg_sys::StartTransactionCommand();
+        let superuser = pg_sys::GetUserNameFromId(pg_sys::BOOTSTRAP_SUPERUSERID.into(), false);
+        let identity = (c"session_authorization", CStr::from_ptr(superuser));
+        for (name, value) in std::iter::once(&identity).chain(SETTINGS) {
+            pg_sys::SetConfigOption(
+                name.as_ptr(),
+                value.as_ptr(),
+                pg_sys::GucContext::PGC_SUSET,
+                pg_sys::GucSource::PGC_S_OVERRIDE,
+            );
+        }
+        pg_sys::CommitTransactionCommand();
     }
 }
 
@@ -189,6 +187,7 @@ pub fn transaction<R>(lock: impl FnOnce(), work: impl FnOnce() -> R) -> R {
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
+        hold_extension();
         lock();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
         let result = work();
@@ -196,6 +195,22 @@ pub fn transaction<R>(lock: impl FnOnce(), work: impl FnOnce() -> R) -> R {
         pg_sys::CommitTransactionCommand();
         pg_sys::pgstat_report_stat(true);
         result
+    }
+}
+
+/// Keeps the extension from being dropped until the transaction ends. DROP EXTENSION locks the extension first
+/// and its tables in an order of its own: without this it and the worker could wait for each other.
+///
+/// # Safety
+/// Inside a transaction.
+unsafe fn hold_extension() {
+    // SAFETY: the caller's promise; catalog look-ups.
+    unsafe {
+        let extension = pg_sys::get_extension_oid(c"pg_ward".as_ptr(), true);
+        if extension != pg_sys::InvalidOid {
+            let class = pg_sys::ExtensionRelationId;
+            pg_sys::LockDatabaseObject(class, extension, 0, pg_sys::AccessShareLock as i32);
+        }
     }
 }
 

@@ -21,6 +21,10 @@ pub const EXPORT_VERSION: &str = "ward-export/v1";
 pub const MAX_EXPORT_LINE: usize = 0x20_0000;
 /// How many bytes of leaves one line holds at most.
 const PIECE: usize = 0x8_0000;
+/// When so many tiles or blocks are missing one after the other, the rest of the hole is passed over: a forged size
+/// must not send the writer through numbers without end.
+const TILE_HOLE: u32 = 1 << 12;
+const BLOCK_HOLE: u32 = 1 << 20;
 /// The longest origin.
 pub(crate) const MAX_ORIGIN_LEN: u16 = 4096;
 
@@ -245,11 +249,17 @@ impl ExportWriter {
     /// Writes what a verifier wants to know before it reads the leaves of the group before this one: the tiles up to
     /// this group, and the rows of the blocks that begin there, and one more.
     fn ahead(&mut self, group: u64, source: &mut impl LogSource) {
-        let last = self.header.size >> 8;
-        while self.next_tile <= group.min(last) {
+        let end = group.min(self.header.size >> 8);
+        let mut missing = 0;
+        while self.next_tile <= end {
             let index = self.next_tile;
-            self.tile(source, 0, index);
+            let found = self.tile(source, 0, index);
             self.next_tile += 1;
+            missing = if found { 0 } else { missing + 1 };
+            if missing == TILE_HOLE {
+                self.next_tile = self.next_tile.max(end.saturating_sub(1));
+                missing = 0;
+            }
             // the tiles above that its last leaf fills
             let mut filled = self.next_tile;
             for level in 1..8 {
@@ -264,8 +274,11 @@ impl ExportWriter {
     }
 
     fn blocks_below(&mut self, limit: u64, source: &mut impl LogSource) {
+        let mut missing = 0;
         while self.next_block < self.header.blocks {
+            missing += 1;
             if let Some(row) = source.block(self.next_block) {
+                missing = 0;
                 // both: one row may be altered
                 if self.reached >= limit && row.first_leaf >= limit {
                     return;
@@ -274,12 +287,17 @@ impl ExportWriter {
                 self.block(&row);
             }
             self.next_block += 1;
+            if missing == BLOCK_HOLE {
+                self.next_block = self.next_block.max(self.header.blocks - 1);
+                missing = 0;
+            }
         }
     }
 
-    fn tile(&mut self, source: &mut impl LogSource, level: u8, index: u64) {
+    /// Whether the tile is there.
+    fn tile(&mut self, source: &mut impl LogSource, level: u8, index: u64) -> bool {
         let Some(hashes) = source.tile(level, index) else {
-            return;
+            return false;
         };
         let mut fields = vec![level];
         fields.extend_from_slice(&index.to_be_bytes());
@@ -291,10 +309,11 @@ impl ExportWriter {
             count = count.min(of_tile.min(TILE_WIDTH as u64) as usize);
         }
         if count == 0 {
-            return;
+            return false;
         }
         fields.extend_from_slice(hashes[..count].as_flattened());
         self.line("tile", &fields);
+        true
     }
 
     fn head(&mut self, head: &ExportHead) {

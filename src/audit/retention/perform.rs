@@ -269,7 +269,7 @@ pub fn count(targets: &Targets) -> Result<u64> {
 /// How many segments the log has had.
 fn segments() -> u64 {
     let size = store::last_block().map_or(0, |block| block.tree_size);
-    size.div_ceil(1 << store::segment_bits())
+    store::vouched(size).div_ceil(1 << store::segment_bits())
 }
 
 /// Rewrites the segments that hold images of these records.
