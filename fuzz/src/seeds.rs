@@ -4,7 +4,10 @@ use ward_crypto::{
     ColumnType, Encryptor, PasswordEncryptor, PasswordKey, PasswordParams, ValueType, field_text,
 };
 use ward_log::{
-    AddCheckpoint, Checkpoint, Column, ColumnKind, ContextLeaf, ContextSource, Cut, Details, EventLeaf, ImageWriter, IncarnationLeaf, KeyChangeLeaf, Leaf, LeafHeader, Operation, RestoreLeaf, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot, TlogProof, TrailerLeaf, ViolationKind, ViolationLeaf, WitnessKey, push_record,
+    AddCheckpoint, Checkpoint, Column, ColumnKind, ContextLeaf, ContextSource, Cut, Details,
+    EraseLeaf, EventLeaf, ImageWriter, IncarnationLeaf, KeyChangeLeaf, Leaf, LeafHeader, Operation,
+    PruneLeaf, RestoreLeaf, RetentionLeaf, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot,
+    TlogProof, TrailerLeaf, ViolationKind, ViolationLeaf, WitnessKey, push_record,
 };
 
 use crate::crypto::{column_text, stored};
@@ -260,7 +263,36 @@ fn leaves() -> Vec<Vec<u8>> {
             at: 1_700_000_000_000_000,
         }),
     ];
-    let leaves = leaves.into_iter().chain(more);
+    let header = LeafHeader {
+        xid: 700,
+        position: 5,
+        context_back: 5,
+        occurred_at: 1_700_000_000_000_000,
+    };
+    let orders = [
+        Leaf::Prune(PruneLeaf {
+            header,
+            from: 0,
+            to: 1024,
+            root: [4; 32],
+            checkpoint_size: 1500,
+            period: 1,
+        }),
+        Leaf::Erase(EraseLeaf {
+            header,
+            relation_oid: 16_400,
+            schema: "public",
+            table: "accounts",
+            record_id: "7",
+            reason: "request",
+        }),
+        Leaf::Retention(RetentionLeaf {
+            header,
+            period: 0,
+            effective_at: 1,
+        }),
+    ];
+    let leaves = leaves.into_iter().chain(more).chain(orders);
     let mut encoded: Vec<Vec<u8>> = leaves.map(|leaf| encode(&leaf)).collect();
     encoded.push(content.clone());
     encoded

@@ -6,7 +6,6 @@ use super::retention::published;
 use super::{checkpoint, entries, store};
 use crate::error::{self, Result};
 use crate::pg::owner;
-use crate::pg::query::{self, Arg};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use ward_log::{ExportHead, ExportOrder, consistency_proof, inclusion_proof};
@@ -56,12 +55,11 @@ fn head(end: &store::Block, last: &store::Block) -> Result<ExportHead> {
     let size = published(end.tree_size)?.unwrap_or(last.tree_size);
     let root = store::root_at(size).ok_or_else(damaged)?;
     let mut leaves = Vec::new();
-    query::read(
-        c"SELECT entry_id, leaf FROM ward.audit_removal WHERE entry_id >= $1 AND entry_id < $2 \
-          AND (kind = 'prune' OR removed > 0 OR performed_at IS NULL) ORDER BY entry_id",
-        &[Arg::Int8(end.tree_size as i64), Arg::Int8(size as i64)],
-        |row| leaves.push((row.int8(1) as u64, row.bytes(2))),
-    );
+    store::orders_from(end.tree_size, |index, leaf, is_in| {
+        if is_in && index < size {
+            leaves.push((index, leaf.to_vec()));
+        }
+    });
     let mut orders = Vec::new();
     for (index, leaf) in leaves {
         orders.push(ExportOrder {

@@ -16,7 +16,7 @@ pub use policy::published;
 use super::{capture, catalog, enable, store, worker};
 use crate::error::{self, Result};
 use crate::pg::process::EPOCH_SHIFT;
-use crate::pg::{owner, query};
+use crate::pg::{owner, process, query};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use ward_log::{PruneLeaf, RetentionLeaf};
@@ -74,6 +74,13 @@ fn prune_audit_trail(before: Option<TimestampWithTimeZone>) -> Result<i64> {
 /// Makes the log if there is none, lets nobody else give orders until the transaction ends, and has everything that
 /// was ordered before take effect.
 fn begin() -> Result<()> {
+    if process::in_recovery() {
+        return Err(error::report_hint(
+            PgSqlErrorCode::ERRCODE_READ_ONLY_SQL_TRANSACTION,
+            "the audit trail cannot be pruned, erased or given a period on a standby",
+            "Call the function on the primary.",
+        ));
+    }
     if !catalog::exists() {
         owner::run(enable::prepare)?;
     }

@@ -9,7 +9,7 @@ use crate::pg::segment;
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use std::ffi::CStr;
-use ward_log::{Hash, Tile, Tree};
+use ward_log::{Hash, Tile, Tree, leaf_hash};
 
 /// Leaves per segment, as a power of two, where the log does not say otherwise.
 const SEGMENT_BITS: u32 = 20;
@@ -399,6 +399,22 @@ fn retained_where(query: &CStr, args: &[Arg], mut visit: impl FnMut(u64, &[u8]))
         let entry = row.int8(1) as u64;
         row.with_bytes(2, |leaf| visit(entry, leaf.unwrap_or_default()));
     });
+}
+
+/// Prune and erase leaves from leaf `from` on, that may account for what is missing before: index and leaf, and
+/// whether that is the leaf whose hash the tree has.
+pub fn orders_from(from: u64, mut visit: impl FnMut(u64, &[u8], bool)) {
+    query::read(
+        c"SELECT r.entry_id, r.leaf, substr(t.hashes, ((r.entry_id & 255) * 32 + 1)::int, 32) \
+          FROM ward.audit_removal r LEFT JOIN ward.audit_tile t ON t.level = 0 AND t.index = r.entry_id >> 8 \
+          WHERE r.entry_id >= $1 AND (r.kind = 'prune' OR r.removed > 0 OR r.performed_at IS NULL) \
+          ORDER BY r.entry_id",
+        &[Arg::Int8(from as i64)],
+        |row| {
+            let leaf = row.bytes(2);
+            visit(row.int8(1) as u64, &leaf, row.bytes(3) == leaf_hash(&leaf));
+        },
+    );
 }
 
 /// Contents of the shapes whose leaves lie before leaf `before`, or may be pruned.
