@@ -177,6 +177,19 @@ fn pruned_and_erased_as_the_log_says() {
         "SELECT count(*) FROM ward.audit_trail WHERE record_id = '2400' AND new_values ? 'note'";
     assert_eq!(number(&mut client, kept), 1);
 
+    // the index of records leads to what is still there
+    for record in ["5", "2400"] {
+        let history = format!("SELECT count(*) FROM ward.audit_history('t', '{record}')");
+        let trail = format!(
+            "SELECT count(*) FROM ward.audit_trail WHERE record_id = '{record}' AND operation <> 'ERASE'"
+        );
+        assert_eq!(
+            number(&mut client, &history),
+            number(&mut client, &trail),
+            "{record}"
+        );
+    }
+
     // the auditor sees the same
     let said = auditor.check(&export(&cluster, &auditor, 0), &held);
     assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);
