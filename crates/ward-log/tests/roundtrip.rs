@@ -76,7 +76,8 @@ proptest! {
         for cut in 0..bytes.len() {
             prop_assert_eq!(record_of(&bytes[..cut]), None);
         }
-        prop_assert_eq!(record_of(&[&bytes[..], &[0]].concat()), None);
+        let longer = [&bytes[..], &[0]].concat();
+        prop_assert_eq!(record_of(&longer), None);
     }
 
     #[test]
