@@ -177,8 +177,14 @@ fn a_row_that_somebody_holds_is_converted_when_it_is_let_go() {
     assert_eq!(number(&mut client, "SELECT count(*) FROM customer"), 3000);
 }
 
-/// Begins to encrypt in another session; answers when some rows are done.
-fn in_the_middle(cluster: &Cluster, client: &mut Client) -> JoinHandle<bool> {
+/// Begins to encrypt in another session; answers when some rows are done. It cannot end before the session
+/// that is answered, too: that one holds row `held`.
+fn in_the_middle(cluster: &Cluster, client: &mut Client, held: u32) -> (JoinHandle<bool>, Client) {
+    let mut holder = cluster.superuser();
+    run(
+        &mut holder,
+        &format!("BEGIN; SELECT FROM customer WHERE id = {held} FOR UPDATE"),
+    );
     let mut other = cluster.superuser();
     let caller = thread::spawn(move || {
         other
@@ -188,7 +194,7 @@ fn in_the_middle(cluster: &Cluster, client: &mut Client) -> JoinHandle<bool> {
     let some =
         "SELECT count(*) FROM ward.column_conversions WHERE rows_converted BETWEEN 1 AND 19000";
     wait_until("some rows are converted", || number(client, some) == 1);
-    caller
+    (caller, holder)
 }
 
 #[test]
@@ -196,7 +202,7 @@ fn a_conversion_goes_on_after_kill_9_after_a_cancel_and_in_a_restored_dump() {
     let mut cluster = Cluster::with_extension();
     let mut client = cluster.superuser();
     customers(&mut client, 20_000);
-    let caller = in_the_middle(&cluster, &mut client);
+    let (caller, _holder) = in_the_middle(&cluster, &mut client, 10_000);
     cluster.kill9();
     assert!(!caller.join().unwrap(), "it was done before the crash");
     cluster.start_again().unwrap();
@@ -209,7 +215,7 @@ fn a_conversion_goes_on_after_kill_9_after_a_cancel_and_in_a_restored_dump() {
         "UPDATE customer SET email = 'after', copy = 'after' WHERE id = 7;
          INSERT INTO customer (id, email, copy) VALUES (100000, 'new', 'new')",
     );
-    let caller = in_the_middle(&cluster, &mut client);
+    let (caller, holder) = in_the_middle(&cluster, &mut client, 15_000);
     run(
         &mut client,
         "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE query LIKE 'CALL ward.encrypt%'",
@@ -218,6 +224,7 @@ fn a_conversion_goes_on_after_kill_9_after_a_cancel_and_in_a_restored_dump() {
         !caller.join().unwrap(),
         "it was done before it was cancelled"
     );
+    drop(holder);
     assert_eq!(number(&mut client, UNDER_WAY), 1);
 
     let dump = cluster
