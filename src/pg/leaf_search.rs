@@ -25,7 +25,11 @@ impl Search {
         let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
         // SAFETY: raises when the table is gone; closed on drop, or by the abort that an error brings.
         unsafe {
-            let relation = heap::open(segment, pg_sys::AccessShareLock as i32);
+            let relation = heap::open(
+                segment,
+                pg_sys::AccessShareLock as i32,
+                &super::segment::COLUMNS,
+            );
             Search {
                 relation,
                 scan: pg_sys::heap_beginscan(

@@ -8,7 +8,8 @@ use std::ptr;
 use ward_log::{Records, push_record};
 
 /// The types of a segment's columns.
-const COLUMNS: [pg_sys::Oid; 2] = [pg_sys::INT8OID, pg_sys::BYTEAOID];
+/// The types of a segment's columns.
+pub(super) const COLUMNS: [pg_sys::Oid; 2] = [pg_sys::INT8OID, pg_sys::BYTEAOID];
 
 /// Bytes of records a row may hold, so that it fits a page; a larger record is a row of its own.
 const ROW_BYTES: usize = 8000;
