@@ -388,6 +388,11 @@ fn lost() -> pgrx::pg_sys::panic::ErrorReport {
 
 fn before_commit(_prepare: bool) {
     let done = with_state(|state| match &state.transaction {
+        // Who drops the extension drops the log, and with it what was to be written there.
+        Some(_) if state.log.as_ref().is_some_and(Log::is_dropped) => {
+            state.transaction = None;
+            Ok(())
+        }
         Some(transaction) if transaction.buffer.position() > 0 && !transaction.closed => {
             state.close()
         }

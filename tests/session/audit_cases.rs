@@ -132,6 +132,31 @@ fn triggers_that_write_when_the_transaction_commits() {
 }
 
 #[test]
+fn changes_in_the_transaction_that_drops_the_extension() {
+    let cluster = Cluster::with_extension();
+    let mut client = cluster.superuser();
+    run(
+        &mut client,
+        "CREATE TABLE t (id int PRIMARY KEY); SELECT ward.enable_audit('t')",
+    );
+    run(
+        &mut client,
+        "BEGIN; INSERT INTO t VALUES (1); SAVEPOINT a; DROP EXTENSION pg_ward CASCADE; ROLLBACK TO a;
+         ALTER TABLE t ADD COLUMN b int; COMMIT",
+    );
+    assert_eq!(changes(&mut client), ["INSERT t 1"]);
+    run(
+        &mut client,
+        "BEGIN; INSERT INTO t VALUES (2); ALTER TABLE t DROP COLUMN b; DROP EXTENSION pg_ward CASCADE; COMMIT",
+    );
+    run(
+        &mut client,
+        "CREATE EXTENSION pg_ward; SELECT ward.enable_audit('t', snapshot => true)",
+    );
+    assert_eq!(changes(&mut client), ["SNAPSHOT t 1", "SNAPSHOT t 2"]);
+}
+
+#[test]
 fn rows_that_triggers_of_the_table_change_or_refuse() {
     let cluster = Cluster::with_extension();
     let mut client = cluster.superuser();

@@ -51,7 +51,8 @@ fn a_database_dropped_right_after_a_write_is_forgotten() {
     }
     assert_quiet(&cluster);
     let fatal = cluster.log().matches("FATAL").count();
-    assert!(fatal <= 6, "{fatal} failures:\n{}", cluster.log());
+    // a database is dropped while its worker starts, which the audit's beginning and the write both ask for
+    assert!(fatal <= 12, "{fatal} failures:\n{}", cluster.log());
     run(&mut cluster.superuser(), WRITE);
     // the beginning of the audit and the write are sealed at once or one after the other
     let blocks = seal_and_verify(&mut cluster.superuser()).blocks_checked;
@@ -149,9 +150,9 @@ fn without_a_free_background_worker_sealing_fails_and_says_so() {
     // Two are taken by PostgreSQL's own launcher of logical replication and by pg_ward's.
     let cluster = Cluster::with_extension_and(Options::default().set("max_worker_processes", "2"));
     let mut client = cluster.superuser();
+    let start = Instant::now();
     audited_table(&mut client);
     run(&mut client, WRITE);
-    let start = Instant::now();
     let error = refused(&mut client, "SELECT ward.seal_audit_trail()");
     assert_eq!(error.message(), "sealing the audit trail failed");
     refused(&mut client, "SELECT ward.seal_audit_trail()");

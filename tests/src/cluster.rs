@@ -136,6 +136,7 @@ impl Cluster {
         let new = Self {
             directory,
             environment: options.environment.clone(),
+            kills: false,
             server: None,
             kills: false,
         };
