@@ -180,6 +180,11 @@ fn a_row_that_somebody_holds_is_converted_when_it_is_let_go() {
 /// Begins to encrypt in another session; answers when some rows are done. It cannot end before the session
 /// that is answered, too: that one holds row `held`.
 fn in_the_middle(cluster: &Cluster, client: &mut Client, held: u32) -> (JoinHandle<bool>, Client) {
+    // The beginning needs the whole table for a moment.
+    run(
+        client,
+        "SELECT ward.begin_conversion('customer', 'email', ward.conversion_type('k', true))",
+    );
     let mut holder = cluster.superuser();
     run(
         &mut holder,
