@@ -157,6 +157,7 @@ impl<S: LogSource> Verifier<'_, S> {
         self.missing(size);
         self.heads.retain(|(head, _)| *head <= size);
         self.end_blocks();
+        self.removals.do_later(&mut self.report);
         self.removals.report(&mut self.report);
         self.summary()
     }
