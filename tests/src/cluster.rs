@@ -137,6 +137,7 @@ impl Cluster {
             directory,
             environment: options.environment.clone(),
             server: None,
+            kills: false,
         };
         new.initdb();
         new.configure(&options);
