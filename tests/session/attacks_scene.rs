@@ -16,19 +16,18 @@ static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
 fn prepare() -> Cluster {
     let cluster = Cluster::with_extension_and(Options::default().set("ward.seal_interval", "1h"));
     let mut client = cluster.superuser();
-    for table in ["t", "u"] {
-        run(
-            &mut client,
-            &format!(
-                "CREATE TABLE {table} (id bigint PRIMARY KEY, note text, more text);
-                 SELECT ward.enable_audit('{table}')"
-            ),
-        );
-    }
     let rows = |first: i64, last: i64| {
         format!("INSERT INTO t SELECT g, 'note', 'more' FROM generate_series({first}, {last}) g")
     };
-    run(&mut client, &rows(1, 300));
+    // In one transaction: the first that is committed may be sealed at once, all others are when asked for.
+    let table = |name: &str| {
+        format!(
+            "CREATE TABLE {name} (id bigint PRIMARY KEY, note text, more text);
+             SELECT ward.enable_audit('{name}')"
+        )
+    };
+    let first = [table("t"), table("u"), rows(1, 300)].join("; ");
+    run(&mut client, &format!("BEGIN; {first}; COMMIT"));
     seal_and_verify(&mut client);
     run(
         &mut client,

@@ -228,11 +228,12 @@ fn an_entry_moved_to_another_segment() {
              INSERT INTO ward.audit_segment VALUES ({number}, 'audit_segment_{name}');
              DELETE FROM leaves WHERE entry_id = {entry}"
         ));
-        let both = [
-            one("entry_missing", entry),
-            one("entry_unexpected", i64::MAX),
-        ];
-        assert_eq!(found, both.concat());
+        assert_eq!(found.len(), 2, "{found:?}");
+        assert!(found.contains(&one("entry_missing", entry)[0]), "{found:?}");
+        assert!(
+            found.contains(&one("entry_unexpected", i64::MAX)[0]),
+            "{found:?}"
+        );
     }
 }
 
@@ -275,8 +276,8 @@ fn rows_of_a_segment_that_hold_no_records() {
         let found = attacker.tables(&format!(
             "UPDATE {SEGMENT} SET {change} WHERE entry_id = {first}"
         ));
-        assert_eq!(found[0].0, kind, "{change}");
-        assert_eq!(found[0].1, Some(place), "{change}");
+        // a gap is noticed when the next leaf comes, or at the end
+        assert!(found.contains(&one(kind, place)[0]), "{change}: {found:?}");
     }
 }
 

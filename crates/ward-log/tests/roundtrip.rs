@@ -452,7 +452,7 @@ fn undefined_values_are_refused() {
             "{at}"
         );
     }
-    assert_eq!(Leaf::parse(&[0x13, 1]), Err(FormatError::UnknownType(0x13)));
+    assert_eq!(Leaf::parse(&[0x7F, 1]), Err(FormatError::UnknownType(0x7F)));
     let text = RowLeaf {
         record_id: Some("a"),
         ..truncate
