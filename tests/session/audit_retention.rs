@@ -177,6 +177,11 @@ fn pruned_and_erased_as_the_log_says() {
         "SELECT count(*) FROM ward.audit_trail WHERE record_id = '2400' AND new_values ? 'note'";
     assert_eq!(number(&mut client, kept), 1);
 
+    // so does a verification that ends before the entries that say so
+    let early = "SELECT coalesce(string_agg(v::text, ' '), '') FROM ward.audit_violations(NULL,
+                 (SELECT min(sealed_at) FROM ward.audit_blocks WHERE tree_size > 2300)) v";
+    assert_eq!(text(&mut client, early).unwrap(), "");
+
     // the index of records leads to what is still there
     for record in ["5", "2400"] {
         let history = format!("SELECT count(*) FROM ward.audit_history('t', '{record}')");
