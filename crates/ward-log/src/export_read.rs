@@ -7,14 +7,17 @@ use crate::export::{
     EXPORT_VERSION, ExportError, ExportHead, ExportHeader, ExportOrder, MAX_EXPORT_LINE,
     MAX_ORIGIN_LEN,
 };
+use crate::export_line::{LEAVES, PreparedLine};
 use crate::hash::Hash;
 use crate::leaf::Shape;
 use crate::tree::{TILE_WIDTH, Tile};
-use crate::verify::BlockInfo;
+use crate::verify::{BlockInfo, Prepared};
 use crate::wire::Reader;
 
 /// A record beyond this is not read: PostgreSQL has no values of that length.
 const MAX_RECORD_LEN: u64 = 0x8000_0000;
+/// How many bytes of a record precede its leaf.
+const LEAF_START: usize = 12;
 
 /// One line of an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,8 +38,8 @@ pub(crate) enum ExportLine {
     End,
 }
 
-/// A leaf and its image, with its index.
-pub(crate) type ExportRecord<'a> = (u64, &'a [u8], Option<&'a [u8]>);
+/// A leaf and its image, with its index, and what was found out about them ahead.
+pub(crate) type ExportRecord<'a> = (u64, &'a [u8], Option<&'a [u8]>, Option<Prepared>);
 
 /// Reads an export line by line.
 #[derive(Default)]
@@ -46,19 +49,22 @@ pub(crate) struct ExportParser {
     fields: Vec<u8>,
     records: Vec<u8>,
     taken: usize,
+    /// What was found out about the records from here on.
+    prepared: std::vec::IntoIter<Prepared>,
     leaves: u64,
     ended: bool,
 }
 
 impl ExportParser {
-    /// Takes the next line, without its line end.
-    pub(crate) fn line(&mut self, line: &[u8]) -> Result<ExportLine, ExportError> {
+    /// Takes the next line.
+    pub(crate) fn line(&mut self, prepared: &mut PreparedLine) -> Result<ExportLine, ExportError> {
         self.lines += 1;
+        let line = prepared.line();
         if self.lines == 1 {
             if line != EXPORT_VERSION.as_bytes() {
                 return Err(ExportError::NotAnExport);
             }
-            self.add_to_checksum(line);
+            self.add_to_checksum(prepared);
             return Ok(ExportLine::Version);
         }
         if self.ended {
@@ -74,8 +80,8 @@ impl ExportParser {
         if (word == b"log") != (self.lines == 2) {
             return Err(self.bad("the line \"log\" must be the second, and only there"));
         }
-        if word == b"leaves" {
-            return self.pieces(line, text);
+        if line.starts_with(LEAVES) {
+            return self.pieces(prepared);
         }
         if self.taken < self.records.len() {
             return Err(self.bad("a record is cut short"));
@@ -96,41 +102,25 @@ impl ExportParser {
         };
         self.fields = fields;
         if !self.ended {
-            self.add_to_checksum(line);
+            self.add_to_checksum(prepared);
         }
         parsed
     }
 
     /// The next whole record.
     pub(crate) fn record(&mut self) -> Result<Option<ExportRecord<'_>>, ExportError> {
-        let mut reader = Reader::new(&self.records[self.taken..]);
-        let Ok(index) = reader.u64() else {
+        let rest = &self.records[self.taken..];
+        let Some(frame) = frame(rest).map_err(|what| ExportError::BadLine {
+            line: self.lines,
+            what,
+        })?
+        else {
             return Ok(None);
         };
-        let Ok(leaf_len) = reader.u32() else {
-            return Ok(None);
-        };
-        let mut len = 16 + u64::from(leaf_len);
-        if len <= (self.records.len() - self.taken) as u64 {
-            let mut rest = reader.clone();
-            let mark = rest.bytes(leaf_len as usize).and_then(|_| rest.u32());
-            len += u64::from(mark.unwrap_or(0).saturating_sub(1));
-        }
-        if len > MAX_RECORD_LEN {
-            return Err(self.bad("a record is too long"));
-        }
-        // both lengths are below 2^32, and their sum below the limit
-        if len > (self.records.len() - self.taken) as u64 {
-            return Ok(None);
-        }
-        let start = self.taken;
-        self.taken += len as usize;
+        self.taken += frame.len;
         self.leaves += 1;
-        let leaf_end = start + 12 + leaf_len as usize;
-        let leaf = &self.records[start + 12..leaf_end];
-        let marked = self.records[leaf_end..leaf_end + 4] != [0; 4];
-        let image = marked.then(|| &self.records[leaf_end + 4..self.taken]);
-        Ok(Some((index, leaf, image)))
+        let (leaf, image) = frame.parts(rest);
+        Ok(Some((frame.index, leaf, image, self.prepared.next())))
     }
 
     /// Whether the last line was read.
@@ -138,14 +128,22 @@ impl ExportParser {
         self.ended
     }
 
-    fn pieces(&mut self, line: &[u8], text: &[u8]) -> Result<ExportLine, ExportError> {
-        self.add_to_checksum(line);
-        self.records.drain(..self.taken);
-        self.taken = 0;
-        match STANDARD.decode_vec(text, &mut self.records) {
-            Ok(()) => Ok(ExportLine::Leaves),
-            Err(_) => Err(self.bad("the fields are not base64")),
+    fn pieces(&mut self, prepared: &mut PreparedLine) -> Result<ExportLine, ExportError> {
+        self.add_to_checksum(prepared);
+        if !prepared.is_base64 {
+            return Err(self.bad("the fields are not base64"));
         }
+        if self.taken == self.records.len() {
+            std::mem::swap(&mut self.records, &mut prepared.records);
+            self.prepared = std::mem::take(&mut prepared.leaves).into_iter();
+        } else {
+            // the line begins within a record, so what was found out ahead is of no use
+            self.records.drain(..self.taken);
+            self.records.extend_from_slice(&prepared.records);
+            self.prepared = Vec::new().into_iter();
+        }
+        self.taken = 0;
+        Ok(ExportLine::Leaves)
     }
 
     fn end(&mut self, fields: &[u8]) -> Result<ExportLine, ExportError> {
@@ -165,8 +163,8 @@ impl ExportParser {
         Ok(ExportLine::End)
     }
 
-    fn add_to_checksum(&mut self, line: &[u8]) {
-        self.checksum.update(line);
+    fn add_to_checksum(&mut self, line: &PreparedLine) {
+        self.checksum.combine(&line.checksum);
         self.checksum.update(b"\n");
     }
 
@@ -176,6 +174,49 @@ impl ExportParser {
             what,
         }
     }
+}
+
+/// Where the parts of a record lie.
+pub(crate) struct Frame {
+    index: u64,
+    leaf_end: usize,
+    has_image: bool,
+    pub(crate) len: usize,
+}
+
+impl Frame {
+    /// The leaf and the image of the record that begins with `bytes`.
+    pub(crate) fn parts<'a>(&self, bytes: &'a [u8]) -> (&'a [u8], Option<&'a [u8]>) {
+        let image = &bytes[self.leaf_end + 4..self.len];
+        (
+            &bytes[LEAF_START..self.leaf_end],
+            self.has_image.then_some(image),
+        )
+    }
+}
+
+/// Finds the parts of the record that begins with `bytes`; none when it is not whole.
+pub(crate) fn frame(bytes: &[u8]) -> Result<Option<Frame>, &'static str> {
+    let mut reader = Reader::new(bytes);
+    let (Ok(index), Ok(leaf_len)) = (reader.u64(), reader.u32()) else {
+        return Ok(None);
+    };
+    let mut len = LEAF_START as u64 + u64::from(leaf_len) + 4;
+    let mark = reader
+        .bytes(leaf_len as usize)
+        .and_then(|_| reader.u32())
+        .unwrap_or(0);
+    len += u64::from(mark.saturating_sub(1));
+    if len > MAX_RECORD_LEN {
+        return Err("a record is too long");
+    }
+    // both lengths are below 2^32, and their sum below the limit
+    Ok((len <= bytes.len() as u64).then_some(Frame {
+        index,
+        leaf_end: LEAF_START + leaf_len as usize,
+        has_image: mark != 0,
+        len: len as usize,
+    }))
 }
 
 /// The fields of a line; no error for a word that is not known.

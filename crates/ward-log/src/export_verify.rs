@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::export::{ExportError, ExportHead, ExportHeader};
+use crate::export_line::PreparedLine;
 use crate::export_read::{ExportLine, ExportParser};
 use crate::hash::{Hash, empty_root, leaf_hash};
 use crate::proof::verify_inclusion;
-use crate::verify::{BlockInfo, LogSource, Options, Summary, Verifier, Violation, ViolationType};
+use crate::verify::{
+    AuditKeys, BlockInfo, LogSource, Options, Prepared, Summary, Verifier, Violation, ViolationType,
+};
 
 /// How many tiles an export may put ahead of the leaves they speak of. An honest one needs few; one with leaves
 /// missing without a line that says so as many as belong to those.
@@ -45,6 +48,9 @@ pub struct ExportVerifier<'a> {
     /// Sizes and roots of checkpoints that contradict the start of the export.
     contradicted: Vec<(u64, Hash)>,
     group: u64,
+    keys: AuditKeys,
+    /// Kept for its memory.
+    spare: PreparedLine,
 }
 
 impl<'a> ExportVerifier<'a> {
@@ -57,6 +63,8 @@ impl<'a> ExportVerifier<'a> {
             incarnations: Vec::new(),
             shapes: Vec::new(),
             head: None,
+            keys: AuditKeys::new(&options.audit_keys),
+            spare: PreparedLine::default(),
             waiting: Some((options, report)),
             verifier: None,
             uncompared: Vec::new(),
@@ -69,6 +77,21 @@ impl<'a> ExportVerifier<'a> {
     pub fn line(
         &mut self,
         line: &[u8],
+        visit: &mut dyn FnMut(u64, &[u8], Option<&[u8]>),
+    ) -> Result<(), ExportError> {
+        let mut prepared = std::mem::take(&mut self.spare);
+        prepared.text().clear();
+        prepared.text().extend_from_slice(line);
+        prepared.prepare(&self.keys);
+        let taken = self.prepared(&mut prepared, visit);
+        self.spare = prepared;
+        taken
+    }
+
+    /// As [`line`](Self::line), with what was found out about the line ahead.
+    pub fn prepared(
+        &mut self,
+        line: &mut PreparedLine,
         visit: &mut dyn FnMut(u64, &[u8], Option<&[u8]>),
     ) -> Result<(), ExportError> {
         match self.parser.line(line)? {
@@ -151,9 +174,10 @@ impl<'a> ExportVerifier<'a> {
     ) -> Result<(), ExportError> {
         self.begin()?;
         let size = self.header.as_ref().map_or(0, |header| header.size);
-        while let Some((index, leaf, image)) = self.parser.record()? {
+        while let Some((index, leaf, image, prepared)) = self.parser.record()? {
             if let Some(verifier) = &mut self.verifier {
-                verifier.leaf(index, leaf, image);
+                let prepared = prepared.unwrap_or_else(|| Prepared::new(leaf, image));
+                verifier.prepared(index, leaf, image, &prepared);
             }
             visit(index, leaf, image);
             if index < size && index >> 8 != self.group {

@@ -10,6 +10,7 @@ mod checkpoint;
 mod cosign;
 mod error;
 mod export;
+mod export_line;
 mod export_read;
 mod export_verify;
 mod hash;
@@ -31,6 +32,7 @@ pub use export::{
     EXPORT_VERSION, ExportError, ExportHead, ExportHeader, ExportOrder, ExportWriter,
     MAX_EXPORT_LINE,
 };
+pub use export_line::PreparedLine;
 pub use export_verify::{ExportSummary, ExportVerifier};
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use image::{Cut, Image, ImageWriter, MAX_IMAGE_LEN, Value, Values, image_commitment};
@@ -50,5 +52,6 @@ pub use record::{Record, RecordSpan, RecordWriter, Records, push_record};
 pub use tlog::{AddCheckpoint, TlogError, TlogProof};
 pub use tree::{TILE_WIDTH, Tile, Tree, TreeError};
 pub use verify::{
-    BlockInfo, Erased, LogSource, Options, Pruned, Summary, Verifier, Violation, ViolationType,
+    AuditKeys, BlockInfo, Erased, LogSource, Options, Prepared, Pruned, Summary, Verifier,
+    Violation, ViolationType,
 };

@@ -1,6 +1,7 @@
 //! The command line.
 
 use clap::{Args as Group, Parser, Subcommand};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Verifies an exported audit trail of pg_ward without trusting the server it came from.
@@ -74,6 +75,9 @@ pub struct Check {
     /// How many findings to show; all are counted
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub max_findings: usize,
+    /// How many threads work; as many as there are processors unless given. The outcome is the same
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroUsize>,
 }
 
 /// How a report is made.

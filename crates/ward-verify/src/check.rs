@@ -2,6 +2,7 @@
 
 use crate::args::Check;
 use crate::failure::Failure;
+use crate::input::Work;
 use crate::judge::{Case, Standing};
 use crate::outcome::{self, Anchor, Finding, Outcome, Verdict};
 use crate::removed::Removed;
@@ -9,9 +10,14 @@ use crate::trail::Trail;
 use crate::trust::{Candidates, Held};
 use crate::{input, time};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use std::num::NonZeroUsize;
 use std::path::Path;
+use std::thread;
 use ward_crypto::SecretKey;
-use ward_log::{Checkpoint, ExportSummary, ExportVerifier, Options, Violation, ViolationType};
+use ward_log::{
+    AuditKeys, Checkpoint, ExportSummary, ExportVerifier, Options, PreparedLine, Violation,
+    ViolationType,
+};
 use zeroize::Zeroizing;
 
 /// Verifies, prints the outcome, and returns the verdict.
@@ -29,6 +35,7 @@ pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome
         None => Vec::new(),
     };
     let writers_checked = !audit_keys.is_empty();
+    let keys = AuditKeys::new(&audit_keys);
     let options = Options {
         audit_keys,
         heads: candidates
@@ -44,9 +51,9 @@ pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome
     let mut trail = Trail::default();
     let mut report = |violation| findings.add(violation);
     let mut verifier = ExportVerifier::new(options, &mut report);
-    input::lines(&args.source, &mut |line| {
+    let mut take = |line: &mut PreparedLine| {
         verifier
-            .line(line, &mut |index, leaf, _| {
+            .prepared(line, &mut |index, leaf, _| {
                 trail.leaf(index, leaf);
                 visit(index, leaf);
             })
@@ -61,7 +68,13 @@ pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome
             )),
             _ => Ok(()),
         }
-    })?;
+    };
+    let work = Work {
+        jobs: args.jobs.map_or_else(processors, NonZeroUsize::get),
+        keys: &keys,
+        take: &mut take,
+    };
+    input::lines(&args.source, work)?;
     let summary = verifier.finish().map_err(refused)?;
     let contradicted = &summary.verified.contradicted;
     let extends =
@@ -75,6 +88,11 @@ pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome
         })
         .collect();
     Ok(outcome(summary, held, findings, trail, writers_checked))
+}
+
+/// How many processors there are.
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 fn outcome(

@@ -2,13 +2,14 @@
 
 use crate::args::Source;
 use crate::failure::Failure;
+use crate::pipeline;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use postgres::config::{Host, SslMode};
 use postgres::{Config, NoTls};
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, IsTerminal, Read};
 use std::path::Path;
-use ward_log::MAX_EXPORT_LINE;
+use ward_log::{AuditKeys, MAX_EXPORT_LINE, PreparedLine};
 
 /// The longest note, proof or key file that is read.
 const MAX_TEXT: u64 = 0x4000_0000;
@@ -36,11 +37,18 @@ pub fn trimmed(text: &str) -> String {
     format!("{}\n", text.trim_end_matches('\n'))
 }
 
-/// Calls `take` with every line of the trail, without line ends; shows progress where a person looks.
-pub fn lines(
-    source: &Source,
-    take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+/// How lines are worked on.
+pub struct Work<'a> {
+    /// The number of threads.
+    pub jobs: usize,
+    /// What the MACs of trailers are checked with.
+    pub keys: &'a AuditKeys,
+    /// Takes every line of the trail, in order.
+    pub take: &'a mut dyn FnMut(&mut PreparedLine) -> Result<(), Failure>,
+}
+
+/// Reads a trail; shows progress where a person looks.
+pub fn lines(source: &Source, work: Work<'_>) -> Result<(), Failure> {
     let name = name(source);
     let failed = |error| Failure::File(name.clone(), error);
     match (&source.server, &source.export) {
@@ -48,23 +56,19 @@ pub fn lines(
             let mut client = connect(server)?;
             let mut transaction = client.build_transaction().read_only(true).start()?;
             let rows = transaction.copy_out("COPY (SELECT ward.export_audit_trail()) TO STDOUT")?;
-            each_line(&name, BufReader::with_capacity(BUFFER, rows), None, take)
+            each_line(&name, BufReader::with_capacity(BUFFER, rows), None, work)
         }
         (None, Some(file)) if file.as_os_str() == "-" => each_line(
             &name,
             BufReader::with_capacity(BUFFER, io::stdin()),
             None,
-            take,
+            work,
         ),
         (None, Some(file)) => {
             let len = fs::metadata(file).map_err(failed)?.len();
             let reader = File::open(file).map_err(failed)?;
-            each_line(
-                &name,
-                BufReader::with_capacity(BUFFER, reader),
-                Some(len),
-                take,
-            )
+            let reader = BufReader::with_capacity(BUFFER, reader);
+            each_line(&name, reader, Some(len), work)
         }
         (None, None) => Err(Failure::Input("no export is given".into())),
     }
@@ -83,27 +87,25 @@ fn each_line(
     name: &str,
     mut reader: impl BufRead,
     len: Option<u64>,
-    take: &mut dyn FnMut(&[u8]) -> Result<(), Failure>,
+    work: Work<'_>,
 ) -> Result<(), Failure> {
     let progress = progress(len);
-    let mut line = Vec::new();
-    loop {
-        line.clear();
+    let mut read = |line: &mut Vec<u8>| {
         let count = (&mut reader)
             .take(MAX_EXPORT_LINE as u64 + 2)
-            .read_until(b'\n', &mut line)
+            .read_until(b'\n', line)
             .map_err(|error| match error.downcast::<postgres::Error>() {
                 Ok(error) => Failure::Server(error),
                 Err(error) => Failure::File(name.to_owned(), error),
             })?;
-        if count == 0 {
-            progress.finish_and_clear();
-            return Ok(());
-        }
         progress.inc(count as u64);
         // a line without its end is one that was cut, or is too long: the parser refuses it
-        take(line.strip_suffix(b"\n").unwrap_or(&line))?;
-    }
+        line.pop_if(|byte| *byte == b'\n');
+        Ok(count != 0)
+    };
+    pipeline::run(work.jobs, work.keys, &mut read, work.take)?;
+    progress.finish_and_clear();
+    Ok(())
 }
 
 fn progress(len: Option<u64>) -> ProgressBar {

@@ -9,6 +9,7 @@ mod failure;
 mod input;
 mod judge;
 mod outcome;
+mod pipeline;
 mod plot;
 mod proof;
 mod removed;

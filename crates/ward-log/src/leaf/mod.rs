@@ -44,7 +44,7 @@ pub const MAX_TEXT_LEN: u16 = 4096;
 
 const ROW: u8 = 0x01;
 const CONTEXT: u8 = 0x02;
-const TRAILER: u8 = 0x03;
+pub(crate) const TRAILER: u8 = 0x03;
 const SHAPE: u8 = 0x04;
 const EVENT: u8 = 0x06;
 const SEAL: u8 = 0x10;

@@ -139,6 +139,12 @@ impl<'a> RowLeaf<'a> {
         Ok(())
     }
 
+    /// Whether the bytes of a leaf are those of a row leaf with this commitment.
+    #[inline]
+    pub(crate) fn commits_to(leaf: &[u8], commit: &Hash) -> bool {
+        leaf.first() == Some(&ROW) && leaf.get(IMAGE_COMMIT).is_some_and(|bytes| bytes == commit)
+    }
+
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, FormatError> {
         let leaf = Self {
             operation: Operation::parse(reader.u8()?)?,

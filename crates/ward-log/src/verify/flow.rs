@@ -1,10 +1,10 @@
 //! The way of a leaf through the verifier.
 
-use crate::hash::{Hash, leaf_hash};
-use crate::image::image_commitment;
+use crate::hash::Hash;
 use crate::leaf::{IncarnationLeaf, Leaf, RowLeaf, ViolationLeaf};
 use crate::proof::verify_consistency;
 use crate::verify::block::Block;
+use crate::verify::prepared::Prepared;
 use crate::verify::removal::Order;
 use crate::verify::report::{Summary, ViolationType};
 use crate::verify::transaction::{Taint, Transaction};
@@ -13,8 +13,13 @@ use crate::verify::{LogSource, Verifier};
 impl<S: LogSource> Verifier<'_, S> {
     /// Takes a leaf and its image. Indexes must not descend; one that does is reported as duplicated.
     pub fn leaf(&mut self, index: u64, leaf: &[u8], image: Option<&[u8]>) {
+        self.prepared(index, leaf, image, &Prepared::new(leaf, image));
+    }
+
+    /// As [`leaf`](Self::leaf), with what was found out about this very leaf and image ahead.
+    pub fn prepared(&mut self, index: u64, leaf: &[u8], image: Option<&[u8]>, prepared: &Prepared) {
         self.leaves += 1;
-        let hash = leaf_hash(leaf);
+        let hash = prepared.hash;
         if let Some((at, earlier)) = self.suspect.take() {
             if index == at {
                 self.duplicated(index);
@@ -43,11 +48,11 @@ impl<S: LogSource> Verifier<'_, S> {
             self.missing(index);
         }
         match self.trees.stored_hash(&mut self.source, index) {
-            Some(stored) if stored == hash => self.readable(index, leaf, image, hash),
+            Some(stored) if stored == hash => self.readable(index, leaf, image, prepared),
             Some(_) => self.suspect = Some((index, hash)),
             None => {
                 self.tile_missing(index);
-                self.readable(index, leaf, image, hash);
+                self.readable(index, leaf, image, prepared);
             }
         }
     }
@@ -317,7 +322,8 @@ impl<S: LogSource> Verifier<'_, S> {
 
     /// A leaf that is what the tree was built over.
     #[inline]
-    fn readable(&mut self, index: u64, bytes: &[u8], image: Option<&[u8]>, hash: Hash) {
+    fn readable(&mut self, index: u64, bytes: &[u8], image: Option<&[u8]>, prepared: &Prepared) {
+        let hash = prepared.hash;
         let leaf = match Leaf::parse(bytes) {
             Ok(leaf) => leaf,
             Err(error) => {
@@ -341,7 +347,7 @@ impl<S: LogSource> Verifier<'_, S> {
         self.note_head();
         self.entries += u64::from(leaf.is_entry());
         match &leaf {
-            Leaf::Row(row) => self.row_image(index, row, image),
+            Leaf::Row(row) => self.row_image(index, row, image, prepared),
             _ if image.is_some() => self.image_unexpected(index),
             _ => {}
         }
@@ -356,7 +362,7 @@ impl<S: LogSource> Verifier<'_, S> {
             | Leaf::Retention(_)
             | Leaf::KeyChange(_)
             | Leaf::Restore(_) => {
-                self.transaction_leaf(index, &leaf, &hash);
+                self.transaction_leaf(index, &leaf, prepared);
             }
             Leaf::Violation(leaf) => self.violation(index, &leaf),
             Leaf::Incarnation(_) => {}
@@ -369,13 +375,19 @@ impl<S: LogSource> Verifier<'_, S> {
     }
 
     #[inline]
-    fn row_image(&mut self, index: u64, row: &RowLeaf<'_>, image: Option<&[u8]>) {
+    fn row_image(
+        &mut self,
+        index: u64,
+        row: &RowLeaf<'_>,
+        image: Option<&[u8]>,
+        prepared: &Prepared,
+    ) {
         let bare = row.image_commit == [0; 32];
         match image {
             None if bare => {}
             None => self.removals.image_missing(index, row),
             Some(_) if bare => self.image_unexpected(index),
-            Some(image) if image_commitment(image) == row.image_commit => {}
+            Some(_) if prepared.image_fits => {}
             Some(_) => self.report.add(
                 ViolationType::ImageAltered,
                 Some(self.block_no),
@@ -396,7 +408,7 @@ impl<S: LogSource> Verifier<'_, S> {
     }
 
     #[inline]
-    fn transaction_leaf(&mut self, index: u64, leaf: &Leaf<'_>, hash: &Hash) {
+    fn transaction_leaf(&mut self, index: u64, leaf: &Leaf<'_>, prepared: &Prepared) {
         let Some((xid, _)) = leaf.place() else { return };
         let same = self
             .transaction
@@ -413,7 +425,7 @@ impl<S: LogSource> Verifier<'_, S> {
             }
         }
         if let Some(transaction) = &mut self.transaction {
-            transaction.leaf(index, leaf, hash, &mut self.known);
+            transaction.leaf(index, leaf, prepared, &mut self.known);
         }
     }
 

@@ -7,17 +7,19 @@
 
 mod block;
 mod flow;
+mod prepared;
 mod removal;
 mod report;
 mod transaction;
 mod trees;
 
+pub use prepared::{AuditKeys, Prepared};
 pub use report::{Erased, Pruned, Summary, Violation, ViolationType};
 
 use zeroize::Zeroizing;
 
 use crate::hash::Hash;
-use crate::leaf::{AuditMac, Shape, Snapshot};
+use crate::leaf::{Shape, Snapshot};
 use crate::tree::{Tile, Tree};
 use block::{Block, Unresolved};
 use removal::Removals;
@@ -120,16 +122,11 @@ pub struct Verifier<'a, S> {
 impl<'a, S: LogSource> Verifier<'a, S> {
     /// A verifier of a log from its first leaf on.
     pub fn new(source: S, options: Options, report: &'a mut dyn FnMut(Violation)) -> Self {
-        let audit_keys = options
-            .audit_keys
-            .iter()
-            .map(|(id, key)| (*id, AuditMac::new(key)))
-            .collect();
         Self {
             source,
             report: Reporter::new(report),
             known: Known {
-                audit_keys,
+                audit_keys: AuditKeys::new(&options.audit_keys),
                 retired_key_ids: options.retired_key_ids,
                 ..Known::default()
             },

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use crate::chain::TransactionChain;
 use crate::hash::Hash;
 use crate::leaf::{
-    AuditMac, EraseLeaf, KeyChangeLeaf, Leaf, PruneLeaf, RestoreLeaf, RetentionLeaf, RowLeaf,
-    TrailerLeaf,
+    EraseLeaf, KeyChangeLeaf, Leaf, PruneLeaf, RestoreLeaf, RetentionLeaf, RowLeaf, TrailerLeaf,
 };
+use crate::verify::prepared::{AuditKeys, Prepared};
 use crate::verify::removal::Order;
 use crate::verify::report::ViolationType;
 
@@ -21,7 +21,7 @@ pub(super) struct Fault {
 /// What is known from the log so far.
 #[derive(Default)]
 pub(super) struct Known {
-    pub(super) audit_keys: Vec<([u8; 8], AuditMac)>,
+    pub(super) audit_keys: AuditKeys,
     pub(super) retired_key_ids: Vec<[u8; 8]>,
     pub(super) incarnations: Vec<[u8; 16]>,
     pub(super) shapes: HashSet<Hash>,
@@ -136,7 +136,13 @@ impl Transaction {
 
     /// Takes the transaction's next leaf.
     #[inline]
-    pub(super) fn leaf(&mut self, entry: u64, leaf: &Leaf<'_>, hash: &Hash, known: &mut Known) {
+    pub(super) fn leaf(
+        &mut self,
+        entry: u64,
+        leaf: &Leaf<'_>,
+        prepared: &Prepared,
+        known: &mut Known,
+    ) {
         self.last_entry = entry;
         self.closed = false;
         if let Some((_, position)) = leaf.place()
@@ -159,7 +165,7 @@ impl Transaction {
             }
             Leaf::Context(context) => self.contexts.push(context.position),
             Leaf::Shape(_) => {}
-            Leaf::Trailer(trailer) => self.trailer(entry, trailer, known),
+            Leaf::Trailer(trailer) => self.trailer(entry, trailer, prepared.mac, known),
             Leaf::Prune(PruneLeaf { header, .. })
             | Leaf::Erase(EraseLeaf { header, .. })
             | Leaf::Retention(RetentionLeaf { header, .. }) => {
@@ -169,7 +175,7 @@ impl Transaction {
             }
             Leaf::Seal(_) | Leaf::Incarnation(_) | Leaf::Violation(_) => {}
         }
-        self.chain.push(hash);
+        self.chain.push(&prepared.hash);
     }
 
     #[inline]
@@ -196,7 +202,13 @@ impl Transaction {
         }
     }
 
-    fn trailer(&mut self, entry: u64, trailer: &TrailerLeaf, known: &mut Known) {
+    fn trailer(
+        &mut self,
+        entry: u64,
+        trailer: &TrailerLeaf,
+        checked: Option<bool>,
+        known: &mut Known,
+    ) {
         self.closed = true;
         if trailer.chain != self.chain.digest() {
             self.fail(
@@ -216,14 +228,10 @@ impl Transaction {
         if known.audit_keys.is_empty() {
             return;
         }
-        let key = known
-            .audit_keys
-            .iter()
-            .find(|(id, _)| *id == trailer.audit_key_id);
-        match key {
-            Some((_, mac)) if trailer.verify_mac_with(mac) => {}
+        match checked.or_else(|| known.audit_keys.check(trailer)) {
+            Some(true) => {}
             None if known.retired_key_ids.contains(&trailer.audit_key_id) => {}
-            Some(_) => self.trailer_forged(
+            Some(false) => self.trailer_forged(
                 entry,
                 "the trailer's MAC was not made with the audit key it names",
             ),
