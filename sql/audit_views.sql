@@ -65,8 +65,8 @@ REVOKE ALL ON ward.audit_trail, ward.audit_blocks, ward.audited_tables FROM PUBL
 REVOKE ALL ON FUNCTION ward.enable_audit(regclass, name[], name[], boolean) FROM PUBLIC;
 REVOKE ALL ON FUNCTION ward.disable_audit(regclass) FROM PUBLIC;
 REVOKE ALL ON FUNCTION ward.seal_audit_trail() FROM PUBLIC;
-REVOKE ALL ON FUNCTION ward.verify_audit_trail_integrity(timestamptz, timestamptz) FROM PUBLIC;
-REVOKE ALL ON FUNCTION ward.audit_violations(timestamptz, timestamptz) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ward.verify_audit_trail_integrity(timestamptz, timestamptz, integer) FROM PUBLIC;
+REVOKE ALL ON FUNCTION ward.audit_violations(timestamptz, timestamptz, integer) FROM PUBLIC;
 REVOKE ALL ON FUNCTION ward.audit_checkpoint() FROM PUBLIC;
 REVOKE ALL ON FUNCTION ward.audit_public_key() FROM PUBLIC;
 
@@ -75,10 +75,10 @@ COMMENT ON FUNCTION ward.enable_audit(regclass, name[], name[], boolean) IS
 COMMENT ON FUNCTION ward.disable_audit(regclass) IS 'Stops auditing a table. What was recorded stays.';
 COMMENT ON FUNCTION ward.seal_audit_trail() IS
     'Seals everything committed before the call and returns the number of leaves in the log.';
-COMMENT ON FUNCTION ward.verify_audit_trail_integrity(timestamptz, timestamptz) IS
-    'Recomputes the sealed log and returns one row: valid, or the first failure. A time range limits which blocks are reported.';
-COMMENT ON FUNCTION ward.audit_violations(timestamptz, timestamptz) IS
-    'Recomputes the sealed log and returns every failure: kind, block, entry, detail.';
+COMMENT ON FUNCTION ward.verify_audit_trail_integrity(timestamptz, timestamptz, integer) IS
+    'Recomputes the sealed log, or the blocks of a time range, and returns one row: valid, or the first failure. jobs: how many processes work.';
+COMMENT ON FUNCTION ward.audit_violations(timestamptz, timestamptz, integer) IS
+    'Recomputes the sealed log, or the blocks of a time range, and returns every failure: kind, block, entry, detail. Without a time range, altered triggers too.';
 COMMENT ON FUNCTION ward.audit_checkpoint() IS
     'The head of the sealed log as a signed note (C2SP tlog-checkpoint, Ed25519). Keep it outside this server.';
 COMMENT ON FUNCTION ward.audit_public_key() IS 'The public key that verifies checkpoints, in note-key form.';

@@ -41,7 +41,7 @@ SELECT CASE what
     WHEN 'key_grants' THEN has_table_privilege('ward.key_grant', 'SELECT') AND has_table_privilege('ward.encryption_key', 'SELECT')
     WHEN 'log' THEN has_table_privilege('ward.audit_block', 'SELECT') AND has_table_privilege('ward.audit_checkpoints', 'SELECT')
     WHEN 'status' THEN has_function_privilege('ward.status()', 'EXECUTE')
-    WHEN 'trail' THEN has_function_privilege('ward.verify_audit_trail_integrity(timestamptz, timestamptz)', 'EXECUTE')
+    WHEN 'trail' THEN has_function_privilege('ward.verify_audit_trail_integrity(timestamptz, timestamptz, integer)', 'EXECUTE')
     ELSE false END
 $$;
 COMMENT ON FUNCTION ward.posture_sees(text) IS 'Whether the caller may read what some checks need. Part of security_posture().';

@@ -97,6 +97,12 @@ fn worker() -> Row {
     }
 }
 
+/// Whether sealing goes on, and how it stands.
+pub fn worker_state() -> (bool, String) {
+    let (_, ok, state, _) = worker();
+    (ok, state)
+}
+
 fn seal_lag() -> Result<Row> {
     let lag = audit::lag()?;
     if !lag.has_log {

@@ -5,6 +5,7 @@ use crate::error::{self, Result};
 use crate::pg::srf::Rows;
 use crate::pg::{access, owner};
 use pgrx::prelude::*;
+use std::ffi::CStr;
 
 /// Fills `rows` with the trail, if the caller may read it.
 ///
@@ -17,17 +18,23 @@ pub fn entries(rows: &mut Rows) -> Result<()> {
 
 /// Refuses whoever may not read the trail.
 pub fn check_reader() -> Result<()> {
-    let view = owner::table(c"audit_trail").ok_or_else(|| {
+    check_select(c"audit_trail")
+}
+
+/// Refuses whoever may not select from a view of the extension.
+pub fn check_select(name: &CStr) -> Result<()> {
+    let shown = name.to_string_lossy();
+    let view = owner::table(name).ok_or_else(|| {
         error::report(
             PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-            "the view ward.audit_trail is missing",
+            format!("the view ward.{shown} is missing"),
         )
     })?;
     if !access::may_select(view) {
         return Err(error::report_hint(
             PgSqlErrorCode::ERRCODE_INSUFFICIENT_PRIVILEGE,
-            "permission denied for view audit_trail",
-            "The right to read the trail is GRANT SELECT ON ward.audit_trail.",
+            format!("permission denied for view {shown}"),
+            format!("The right to read it is GRANT SELECT ON ward.{shown}."),
         ));
     }
     Ok(())

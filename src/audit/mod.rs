@@ -8,11 +8,13 @@ mod check;
 mod checkpoint;
 mod command;
 mod context_leaf;
+pub mod current;
 pub mod enable;
 pub mod entries;
 pub mod event;
 mod export;
 mod find;
+pub mod health;
 mod history;
 mod identity;
 mod image;
@@ -78,6 +80,17 @@ pgrx::extension_sql_file!(
         retention::prune_audit_trail,
         retention::erase::erase_audit_images,
         retention::erase::erase_audit_images_by_name
+    ]
+);
+
+pgrx::extension_sql_file!(
+    "../../sql/audit_verify.sql",
+    name = "ward_audit_verify",
+    requires = [
+        "ward_audit_views",
+        verify::incremental::verify_audit_trail_incremental,
+        current::audit_same_row,
+        health::audit_health_state
     ]
 );
 

@@ -447,25 +447,54 @@ pub fn leaves(
     next: &mut u64,
     mut visit: impl FnMut(u64, &[u8], Option<&[u8]>),
 ) -> Result<()> {
+    leaves_from(table, segment_no, 0, next, |_, id, leaf, image| {
+        visit(id, leaf, image);
+        true
+    })
+    .map(|_| ())
+}
+
+/// As [`leaves`], from page `page` on, with the leaf's page as long as the rows are in order. Ends after the row
+/// with whose leaves `visit` answers false, and says whether it did not.
+pub fn leaves_from(
+    table: pg_sys::Oid,
+    segment_no: u64,
+    page: u32,
+    next: &mut u64,
+    mut visit: impl FnMut(Option<u32>, u64, &[u8], Option<&[u8]>) -> bool,
+) -> Result<bool> {
     let mut disorder = None;
-    segment::scan(table, |stored| {
+    let mut go_on = true;
+    segment::scan_from(table, (page, 0), |stored| {
         let id = stored.entry_id as u64;
         if id != *next {
             disorder = Some(stored.place);
             return false;
         }
-        *next = segment::each_leaf(id, stored.records, &mut visit);
-        true
+        *next = segment::each_leaf(id, stored.records, |id, leaf, image| {
+            go_on &= visit(Some(stored.place.0), id, leaf, image);
+        });
+        go_on
     });
-    let Some(place) = disorder else { return Ok(()) };
-    sorted_rows(segment_no, place, |id, records| {
-        *next = (*next).max(segment::each_leaf(id, records, &mut visit));
-    })
+    if let Some(place) = disorder {
+        sorted_rows(segment_no, place, |id, records| {
+            let end = segment::each_leaf(id, records, |id, leaf, image| {
+                go_on &= visit(None, id, leaf, image);
+            });
+            *next = (*next).max(end);
+            go_on
+        })?;
+    }
+    Ok(go_on)
 }
 
 /// The rows of a segment from place `from` (block, offset) on, sorted by number. A row that does not
 /// belong into the segment comes last, as the highest number there is.
-fn sorted_rows(segment_no: u64, from: (u32, u16), mut visit: impl FnMut(u64, &[u8])) -> Result<()> {
+fn sorted_rows(
+    segment_no: u64,
+    from: (u32, u16),
+    mut visit: impl FnMut(u64, &[u8]) -> bool,
+) -> Result<()> {
     let bits = segment_bits();
     let query = format!(
         "SELECT CASE WHEN entry_id >> {bits} = {segment_no} THEN entry_id ELSE {} END, records \
@@ -476,9 +505,9 @@ fn sorted_rows(segment_no: u64, from: (u32, u16), mut visit: impl FnMut(u64, &[u
         from.1
     );
     let query = std::ffi::CString::new(query).map_err(|_| missing_segment())?;
-    query::read(&query, &[], |row| {
+    query::read_while(&query, &[], |row| {
         let id = row.int8(1) as u64;
-        row.with_bytes(2, |records| visit(id, records.unwrap_or_default()));
+        row.with_bytes(2, |records| visit(id, records.unwrap_or_default()))
     });
     Ok(())
 }

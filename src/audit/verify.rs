@@ -1,76 +1,30 @@
 //! Verification in SQL: feeds the stored leaves to `ward_log`'s verifier, which the offline verifier
 //! uses too.
 
-use super::store;
+pub mod incremental;
+mod range;
+mod record;
+mod run;
+mod source;
+
+pub(super) use source::Stored;
+
+use super::store::{self, Block};
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
-use crate::pg::owner;
-use crate::pg::process::EPOCH_SHIFT;
+use crate::pg::{owner, query};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
-use std::collections::HashMap;
-use ward_log::{BlockInfo, Hash, LogSource, Options, Verifier, Violation, ViolationType};
+use range::{Covered, Range};
+use run::Pass;
+use ward_log::{Hash, Options, Violation, ViolationType, consistency_proof, verify_consistency};
 use zeroize::Zeroizing;
 
-/// How many tiles or blocks are read at once.
-const PREFETCH: u64 = 256;
+/// How many processes may verify together.
+const MAX_JOBS: i32 = 64;
 
-/// Verifies the whole log as one snapshot sees it, and hands every violation to `report`.
-fn verify(range: &Range, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
-    owner::run(|| {
-        // Without any block there may be leaves and tiles still, whose blocks somebody deleted.
-        let size = store::last_block().map_or(0, |last| last.tree_size);
-        let covered = range.covered();
-        let mut report = |violation: Violation| {
-            if covered.concerns(&violation) {
-                report(violation);
-            }
-        };
-        // After the snapshot: a key that a sealed entry names is there by now.
-        let audit_keys = keys::all_versions(Purpose::Audit)?
-            .iter()
-            .map(|key| (key.id.0, Zeroizing::new(*key.material.expose())))
-            .collect();
-        let options = Options {
-            audit_keys,
-            ..Options::default()
-        };
-        let mut verifier = Verifier::new(Stored::default(), options, &mut report);
-        store::lost_shapes(0, |content| verifier.shape(content));
-        let mut entries = 0;
-        let mut next = 0;
-        for number in store::segment_numbers(size) {
-            match store::segment_table(number) {
-                Some(table) => store::leaves(table, number, &mut next, |id, leaf, image| {
-                    if leaf.first().is_some_and(|kind| ENTRIES.contains(kind))
-                        && covered.leaves.contains(&id)
-                    {
-                        entries += 1;
-                    }
-                    verifier.leaf(id, leaf, image);
-                })?,
-                // The verifier notices the gap when the next leaf comes.
-                None => store::retained(number, |id, leaf| verifier.leaf(id, leaf, None)),
-            }
-        }
-        let summary = verifier.finish(size);
-        if summary.violations == 0 && store::block_count() != summary.blocks {
-            report(Violation {
-                kind: ViolationType::BlockAltered,
-                block: None,
-                entry: None,
-                detail: "there are rows of blocks that the log does not have".to_owned(),
-            });
-        }
-        Ok(Checked {
-            entries,
-            blocks: covered.blocks.end - covered.blocks.start,
-        })
-    })
-}
-
-/// Type bytes of leaves that are entries of the trail (docs/log-format.md).
-const ENTRIES: [u8; 5] = [0x01, 0x06, 0x13, 0x14, 0x15];
+/// What a trigger that is not as it was made is reported as.
+const TRIGGER_ALTERED: &str = "trigger_altered";
 
 /// What was checked.
 struct Checked {
@@ -78,136 +32,138 @@ struct Checked {
     blocks: u64,
 }
 
-/// The stored tiles and blocks, read ahead.
-#[derive(Default)]
-pub(super) struct Stored {
-    leaf_tiles: HashMap<u64, Option<Vec<Hash>>>,
-    blocks: HashMap<u64, BlockInfo>,
-    blocks_from: Option<u64>,
-}
-
-impl LogSource for Stored {
-    fn tile(&mut self, level: u8, index: u64) -> Option<Vec<Hash>> {
-        if level > 0 {
-            return store::tile(level, index);
-        }
-        if !self.leaf_tiles.contains_key(&index) {
-            self.leaf_tiles.clear();
-            store::tiles(0, index, PREFETCH, |index, hashes| {
-                self.leaf_tiles.insert(index, hashes);
-            });
-        }
-        self.leaf_tiles.entry(index).or_insert(None).clone()
-    }
-
-    fn block(&mut self, block_no: u64) -> Option<BlockInfo> {
-        let ahead = self
-            .blocks_from
-            .is_some_and(|from| (from..from + PREFETCH).contains(&block_no));
-        if !ahead {
-            // Keep the block before: it is asked for again at a boundary.
-            let from = block_no.saturating_sub(1);
-            self.blocks.clear();
-            self.blocks_from = Some(from);
-            store::blocks(from, PREFETCH, |block| {
-                self.blocks.insert(block.block_no, block.into());
-            });
-            self.blocks.retain(|number, _| *number < from + PREFETCH);
-        }
-        self.blocks.get(&block_no).cloned()
-    }
-}
-
-impl From<store::Block> for BlockInfo {
-    fn from(block: store::Block) -> Self {
-        BlockInfo {
-            block_no: block.block_no,
-            first_leaf: block.first_leaf,
-            tree_size: block.tree_size,
-            root: block.root,
-            snapshot: block.snapshot,
-            sealed_at: block.sealed_at,
-        }
-    }
-}
-
-/// A time range, in microseconds since 1970; None is open.
-struct Range {
-    from: Option<i64>,
-    to: Option<i64>,
-}
-
-/// The blocks whose entries can lie in a range.
-struct Covered {
-    all: bool,
-    blocks: std::ops::Range<u64>,
-    leaves: std::ops::Range<u64>,
-}
-
-impl Range {
-    fn new(
-        from: Option<TimestampWithTimeZone>,
-        to: Option<TimestampWithTimeZone>,
-    ) -> Result<Range> {
-        let micros = |time: TimestampWithTimeZone| {
-            pg_sys::TimestampTz::from(time).saturating_add(EPOCH_SHIFT)
+/// Verifies what a range covers, as one snapshot sees it, and hands every violation to `report`.
+fn verify(range: &Range, jobs: u32, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
+    owner::run(|| {
+        let covered = range.covered();
+        // Without any block there may be leaves and tiles still, whose blocks somebody deleted.
+        let last = store::last_block();
+        let size = last.as_ref().map_or(0, |last| last.tree_size);
+        let blocks = covered.blocks.end - covered.blocks.start;
+        let pass = |from_block, until| -> Result<Pass> {
+            Ok(Pass {
+                size,
+                from_block,
+                until,
+                counted: covered.leaves.clone(),
+                options: options()?,
+                jobs,
+            })
         };
-        let range = Range {
-            // minus infinity and infinity are the smallest and largest timestamps
-            from: from
-                .map(micros)
-                .filter(|from| *from != i64::MIN + EPOCH_SHIFT),
-            to: to.map(micros).filter(|to| *to != i64::MAX),
-        };
-        if let (Some(from), Some(to)) = (range.from, range.to)
-            && from > to
-        {
-            return Err(error::report_hint(
-                PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
-                "from_time is later than to_time",
-                "Leave one of them NULL for an open range.",
-            ));
-        }
-        Ok(range)
-    }
-
-    /// From the first block sealed in or after the range to the first one sealed after it, which may
-    /// still hold entries of it.
-    fn covered(&self) -> Covered {
-        let mut covered = Covered {
-            all: self.from.is_none() && self.to.is_none(),
-            blocks: 0..0,
-            leaves: 0..0,
-        };
-        let mut ended = false;
-        store::blocks(0, u64::MAX, |block| {
-            if ended || self.from.is_some_and(|from| block.sealed_at < from) {
-                return;
-            }
-            if covered.blocks.is_empty() {
-                covered.blocks.start = block.block_no;
-                covered.leaves.start = block.first_leaf;
-            }
-            covered.blocks.end = block.block_no + 1;
-            covered.leaves.end = block.tree_size;
-            ended = self.to.is_some_and(|to| block.sealed_at > to);
-        });
         if covered.all {
-            // Whatever the rows say, everything is looked at.
-            covered.leaves = 0..u64::MAX;
+            let entries = pass(0, None)?.run(report)?;
+            return Ok(Checked { entries, blocks });
         }
-        covered
+        let Some(last) = last.filter(|_| blocks > 0) else {
+            return Ok(Checked { entries: 0, blocks });
+        };
+        if covered.blocks.end <= last.block_no {
+            let mut sound = true;
+            let entries = pass(covered.blocks.start, Some(covered.leaves.end))?
+                .run(&mut |_| sound = false)?;
+            if !connected(&covered, &last) {
+                report(unconnected());
+            } else if sound {
+                return Ok(Checked { entries, blocks });
+            }
+            // What lies behind the range may explain what was found, or say what it is.
+        }
+        let entries = pass(covered.blocks.start, None)?.run(&mut |violation| {
+            if covered.concerns(&violation) {
+                report(violation);
+            }
+        })?;
+        Ok(Checked { entries, blocks })
+    })
+}
+
+/// What the verifier relies on. Call it after the snapshot was taken: a key that a sealed entry names is there by then.
+fn options() -> Result<Options> {
+    let audit_keys = keys::all_versions(Purpose::Audit)?
+        .iter()
+        .map(|key| (key.id.0, Zeroizing::new(*key.material.expose())))
+        .collect();
+    Ok(Options {
+        audit_keys,
+        ..Options::default()
+    })
+}
+
+/// Whether the stored hashes prove that the tree at the end of a range became the log's tree.
+fn connected(covered: &Covered, last: &Block) -> bool {
+    let size = covered.leaves.end;
+    let mut root: Option<Hash> = None;
+    store::blocks(covered.blocks.end - 1, 1, |block| root = Some(block.root));
+    let proof = consistency_proof(size, last.tree_size, store::tile);
+    match (root, proof) {
+        (Some(root), Ok(proof)) => {
+            verify_consistency((size, &root), (last.tree_size, &last.root), &proof)
+        }
+        _ => false,
     }
 }
 
-impl Covered {
-    /// A violation that belongs to no block concerns every range.
-    fn concerns(&self, violation: &Violation) -> bool {
-        self.all
-            || violation
-                .block
-                .is_none_or(|block| self.blocks.contains(&block))
+fn unconnected() -> Violation {
+    Violation {
+        kind: ViolationType::TileAltered,
+        block: None,
+        entry: None,
+        detail: "the stored hashes do not connect the range with the end of the log; \
+                 verify the whole log to find the place"
+            .to_owned(),
     }
+}
+
+/// What differs between the tables whose audit was enabled and the triggers that are there.
+pub(super) fn altered_triggers(found: &mut dyn FnMut(String)) {
+    if owner::table(c"audit_log").is_none() || owner::table(c"audit_trigger_findings").is_none() {
+        return;
+    }
+    owner::run(|| {
+        query::read(
+            c"SELECT convert_to(concat_ws(': ', CASE WHEN table_name IS NOT NULL THEN format('%I.%I', table_schema, table_name) END, problem), 'UTF8') \
+              FROM ward.audit_trigger_findings",
+            &[],
+            |row| found(String::from_utf8_lossy(&row.bytes(1)).into_owned()),
+        );
+    });
+}
+
+/// How many processes are to work.
+fn jobs(jobs: Option<i32>) -> Result<u32> {
+    let refused = || {
+        error::report_hint(
+            PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            format!("jobs must be between 1 and {MAX_JOBS}"),
+            "It is how many processes work; max_parallel_workers limits it, too.",
+        )
+    };
+    let jobs = jobs.filter(|jobs| *jobs <= MAX_JOBS).ok_or_else(refused)?;
+    u32::try_from(jobs)
+        .ok()
+        .filter(|jobs| *jobs > 0)
+        .ok_or_else(refused)
+}
+
+/// One row: valid, or the first failure.
+type Verdict = (bool, i64, i64, Option<i64>, Option<String>);
+
+fn verdict(checked: &Checked, first: Option<Violation>) -> Verdict {
+    let reason = first.as_ref().map(|violation| {
+        let block = violation
+            .block
+            .map_or(String::new(), |block| format!(" in block {block}"));
+        format!("{}{block}: {}", violation.kind.as_str(), violation.detail)
+    });
+    (
+        first.is_none(),
+        checked.entries as i64,
+        checked.blocks as i64,
+        first
+            .and_then(|violation| violation.entry)
+            .and_then(|entry| i64::try_from(entry).ok()),
+        reason,
+    )
 }
 
 /// Verifies the sealed log: one row, valid or with the first failure.
@@ -215,6 +171,7 @@ impl Covered {
 fn verify_audit_trail_integrity(
     from_time: default!(Option<TimestampWithTimeZone>, "NULL"),
     to_time: default!(Option<TimestampWithTimeZone>, "NULL"),
+    jobs: default!(Option<i32>, 1),
 ) -> std::result::Result<
     TableIterator<
         'static,
@@ -230,31 +187,19 @@ fn verify_audit_trail_integrity(
 > {
     let range = Range::new(from_time, to_time)?;
     let mut first: Option<Violation> = None;
-    let checked = verify(&range, &mut |violation| {
+    let checked = verify(&range, self::jobs(jobs)?, &mut |violation| {
         first.get_or_insert(violation);
     })?;
-    let reason = first.as_ref().map(|violation| {
-        let block = violation
-            .block
-            .map_or(String::new(), |block| format!(" in block {block}"));
-        format!("{}{block}: {}", violation.kind.as_str(), violation.detail)
-    });
-    Ok(TableIterator::once((
-        first.is_none(),
-        checked.entries as i64,
-        checked.blocks as i64,
-        first
-            .and_then(|violation| violation.entry)
-            .and_then(|entry| i64::try_from(entry).ok()),
-        reason,
-    )))
+    Ok(TableIterator::once(verdict(&checked, first)))
 }
 
-/// Verifies the sealed log and returns every failure.
+/// Verifies the sealed log and returns every failure; without a time range, also what differs between the triggers
+/// and what was enabled.
 #[pg_extern(parallel_unsafe)]
 fn audit_violations(
     from_time: default!(Option<TimestampWithTimeZone>, "NULL"),
     to_time: default!(Option<TimestampWithTimeZone>, "NULL"),
+    jobs: default!(Option<i32>, 1),
 ) -> std::result::Result<
     TableIterator<
         'static,
@@ -269,7 +214,7 @@ fn audit_violations(
 > {
     let range = Range::new(from_time, to_time)?;
     let mut found = Vec::new();
-    verify(&range, &mut |violation| {
+    verify(&range, self::jobs(jobs)?, &mut |violation| {
         found.push((
             violation.kind.as_str().to_owned(),
             violation.block.map(|block| block as i64),
@@ -277,5 +222,10 @@ fn audit_violations(
             violation.detail,
         ));
     })?;
+    if range.is_everything() {
+        altered_triggers(&mut |detail| {
+            found.push((TRIGGER_ALTERED.to_owned(), None, None, detail));
+        });
+    }
     Ok(TableIterator::new(found))
 }

@@ -115,7 +115,7 @@ impl Described {
     ///
     /// # Safety
     /// `relation` is open and locked.
-    unsafe fn new(
+    pub(super) unsafe fn new(
         relation: pg_sys::Relation,
         itself: bool,
         hidden: &Hidden,

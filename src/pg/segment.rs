@@ -216,8 +216,57 @@ pub fn hold(oid: pg_sys::Oid) {
     unsafe { pg_sys::LockRelationOid(oid, pg_sys::AccessShareLock as i32) }
 }
 
+/// How many pages a segment has.
+pub fn pages(oid: pg_sys::Oid) -> u32 {
+    // SAFETY: the relation stays open for the look.
+    unsafe {
+        let relation = heap::open(oid, pg_sys::AccessShareLock as i32, &COLUMNS);
+        let pages =
+            pg_sys::RelationGetNumberOfBlocksInFork(relation, pg_sys::ForkNumber::MAIN_FORKNUM);
+        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
+        pages
+    }
+}
+
+/// The last page of a segment from which on the first row begins at or before leaf `index`, and that row's first
+/// leaf; None where there is none. The segment must be in order; where it is not, the page is any.
+pub fn page_of(oid: pg_sys::Oid, index: u64) -> Option<(u32, u64)> {
+    let (mut low, mut high) = (0, pages(oid));
+    let mut found = None;
+    while low < high {
+        let middle = low + (high - low) / 2;
+        let mut first = None;
+        scan_from(oid, (middle, 0), |stored| {
+            first = u64::try_from(stored.entry_id).ok();
+            false
+        });
+        match first {
+            Some(first) if first <= index => {
+                found = Some((middle, first));
+                low = middle + 1;
+            }
+            _ => high = middle,
+        }
+    }
+    found
+}
+
 /// As [`scan`], from the row at place `from` (block, offset) on.
-pub fn scan_from(oid: pg_sys::Oid, from: (u32, u16), mut visit: impl FnMut(&Stored) -> bool) {
+pub fn scan_from(oid: pg_sys::Oid, from: (u32, u16), visit: impl FnMut(&Stored) -> bool) {
+    scan_between(oid, from, None, visit);
+}
+
+/// As [`scan`], `count` pages from page `first` on.
+pub fn scan_pages(oid: pg_sys::Oid, first: u32, count: u32, visit: impl FnMut(&Stored) -> bool) {
+    scan_between(oid, (first, 0), Some(count), visit);
+}
+
+fn scan_between(
+    oid: pg_sys::Oid,
+    from: (u32, u16),
+    count: Option<u32>,
+    mut visit: impl FnMut(&Stored) -> bool,
+) {
     let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN
         | pg_sys::ScanOptions::SO_ALLOW_STRAT
         | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
@@ -233,11 +282,13 @@ pub fn scan_from(oid: pg_sys::Oid, from: (u32, u16), mut visit: impl FnMut(&Stor
             ptr::null_mut(),
             flags,
         );
-        if from.0 > 0 {
+        if from.0 > 0 || count.is_some() {
             let blocks =
                 pg_sys::RelationGetNumberOfBlocksInFork(relation, pg_sys::ForkNumber::MAIN_FORKNUM);
             // without a limit a scan goes on with the first block after the last
-            pg_sys::heap_setscanlimits(scan, from.0.min(blocks), blocks.saturating_sub(from.0));
+            let rest = blocks.saturating_sub(from.0);
+            let limit = count.map_or(rest, |count| rest.min(count));
+            pg_sys::heap_setscanlimits(scan, from.0.min(blocks), limit);
         }
         let mut count = 0u32;
         loop {

@@ -19,6 +19,8 @@ pub enum Cell<'a> {
     Text(&'a str),
     /// jsonb, given as JSON text
     Jsonb(String),
+    /// bytea
+    Bytes(&'a [u8]),
     /// text[]
     TextArray(Vec<&'a str>),
 }
@@ -100,6 +102,7 @@ unsafe fn datum(cell: &Cell) -> pg_sys::Datum {
     match cell {
         Cell::Null => pg_sys::Datum::null(),
         Cell::Int8(value) => pg_sys::Datum::from(*value),
+        Cell::Bytes(bytes) => pg_sys::Datum::from(heap::varlena(bytes)),
         Cell::Text(text) => pg_sys::Datum::from(heap::varlena(&encoding::shown(text, ESCAPE))),
         Cell::Jsonb(text) => {
             // A character outside ASCII stands in a string, where the escape is text, too.
@@ -238,6 +241,33 @@ pub unsafe extern "C-unwind" fn ward_audit_trail_of_blocks(
         (Rows::begin(fcinfo), first, last)
     };
     if let Err(report) = crate::audit::records::blocks(&mut rows, first, last) {
+        error::raise(report);
+    }
+    pg_sys::Datum::null()
+}
+
+/// Tells PostgreSQL the calling convention of `ward_audit_row_states`.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_ward_audit_row_states() -> &'static pg_sys::Pg_finfo_record {
+    const VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}
+
+/// The function `ward.audit_row_states(regclass)`.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ward_audit_row_states(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: fcinfo is the function manager's, and the type of the argument is as declared.
+    let (mut rows, table) = unsafe {
+        let table = pgrx::fcinfo::pg_getarg::<pg_sys::Oid>(fcinfo, 0);
+        (Rows::begin(fcinfo), table)
+    };
+    if let Err(report) = crate::audit::current::states(&mut rows, table) {
         error::raise(report);
     }
     pg_sys::Datum::null()

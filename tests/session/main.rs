@@ -81,6 +81,9 @@ mod posture_server;
 mod posture_state;
 mod readme;
 mod roles;
+mod verify_parallel;
+mod verify_rows;
+mod verify_sql;
 mod ward_verify;
 
 use ward_tests::postgres::Client;

@@ -13,6 +13,7 @@ const PUBLIC_FUNCTIONS: &[&str] = &[
     "audit_consistency_proof",
     "audit_entries",
     "audit_entry",
+    "audit_health_state",
     "audit_history",
     "audit_inclusion_proof",
     "audit_proof",

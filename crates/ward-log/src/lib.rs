@@ -21,6 +21,7 @@ mod proof;
 mod record;
 mod tlog;
 mod tree;
+mod verification;
 pub mod verify;
 mod wire;
 
@@ -51,6 +52,7 @@ pub use proof::{
 pub use record::{Record, RecordSpan, RecordWriter, Records, push_record};
 pub use tlog::{AddCheckpoint, TlogError, TlogProof};
 pub use tree::{TILE_WIDTH, Tile, Tree, TreeError};
+pub use verification::Verification;
 pub use verify::{
     AuditKeys, BlockInfo, Erased, LogSource, Options, Prepared, Pruned, Summary, Verifier,
     Violation, ViolationType,

@@ -260,8 +260,8 @@ SELECT * FROM ward.audit_blocks;
 SELECT ward.seal_audit_trail();
 RESET ROLE;
 GRANT SELECT ON ward.audit_blocks, ward.audited_tables TO ward_audit_auditor;
-GRANT EXECUTE ON FUNCTION ward.seal_audit_trail(), ward.verify_audit_trail_integrity(timestamptz, timestamptz),
-    ward.audit_violations(timestamptz, timestamptz), ward.audit_checkpoint() TO ward_audit_auditor;
+GRANT EXECUTE ON FUNCTION ward.seal_audit_trail(), ward.verify_audit_trail_integrity(timestamptz, timestamptz, integer),
+    ward.audit_violations(timestamptz, timestamptz, integer), ward.audit_checkpoint() TO ward_audit_auditor;
 SET ROLE ward_audit_auditor;
 SELECT ward.seal_audit_trail() > 0 AS sealed;
 SELECT is_valid, entries_checked > 0 AS some, first_bad_entry, reason FROM ward.verify_audit_trail_integrity();

@@ -26,6 +26,21 @@ impl AuditMac {
         block[..32].copy_from_slice(audit_key);
         Self(Hmac::new((&*block).into()))
     }
+
+    /// The MAC of bytes, which begin with a label of their own.
+    pub(crate) fn of(&self, bytes: &[u8]) -> [u8; 32] {
+        self.0
+            .clone()
+            .chain_update(bytes)
+            .finalize()
+            .into_bytes()
+            .into()
+    }
+
+    /// Whether a MAC is that of these bytes, compared in constant time.
+    pub(crate) fn is_of(&self, bytes: &[u8], mac: &[u8]) -> bool {
+        self.0.clone().chain_update(bytes).verify_slice(mac).is_ok()
+    }
 }
 
 /// The end of a transaction.

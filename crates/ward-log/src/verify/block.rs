@@ -361,6 +361,16 @@ impl<S: LogSource> Verifier<'_, S> {
 
     /// What is still open when the log has ended.
     pub(super) fn finish_blocks(&mut self) {
+        self.end_blocks();
+        if !self.lost {
+            self.trees.compare_edge(&mut self.source);
+            self.report_tiles();
+        }
+        self.heads_beyond();
+    }
+
+    /// What is still open behind the last block to verify.
+    pub(super) fn end_blocks(&mut self) {
         if self.block.is_some() {
             // its row and its seal leaf are both gone; the row is reported
             self.end_block(None, true);
@@ -375,10 +385,9 @@ impl<S: LogSource> Verifier<'_, S> {
             }
             self.lose();
         }
-        if !self.lost {
-            self.trees.compare_edge(&mut self.source);
-            self.report_tiles();
-        }
+    }
+
+    fn heads_beyond(&mut self) {
         let beyond = std::mem::take(&mut self.heads);
         for (size, root) in beyond {
             self.contradicted.push((size, root));

@@ -112,6 +112,10 @@ impl<S: LogSource> Verifier<'_, S> {
                 ),
             );
         }
+        self.summary()
+    }
+
+    fn summary(mut self) -> Summary {
         self.report.flush();
         Summary {
             entries: self.entries,
@@ -142,6 +146,19 @@ impl<S: LogSource> Verifier<'_, S> {
                 format!("these leaves are not the beginning of the log of {size} leaves"),
             );
         }
+    }
+
+    /// Ends the verification behind the block whose tree has `size` leaves, although the log may go on. That this
+    /// tree became part of the log's is for the caller to prove.
+    pub fn stop(mut self, size: u64) -> Summary {
+        if let Some((at, hash)) = self.suspect.take() {
+            self.opaque(at, hash, None, Taint::Altered);
+        }
+        self.missing(size);
+        self.heads.retain(|(head, _)| *head <= size);
+        self.end_blocks();
+        self.removals.report(&mut self.report);
+        self.summary()
     }
 
     /// Makes sure that the block of the next leaf is loaded; false when the log has ended.
