@@ -326,9 +326,6 @@ impl<'t> BlockWriter<'t> {
         if sealable.order {
             self.orders.push((self.tree.size(), sealable.leaf.to_vec()));
         }
-        if sealable.order {
-            self.orders.push((self.tree.size(), sealable.leaf.to_vec()));
-        }
         self.put(sealable.leaf, sealable.hash, sealable.image)
     }
 
