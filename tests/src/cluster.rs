@@ -138,7 +138,6 @@ impl Cluster {
             environment: options.environment.clone(),
             kills: false,
             server: None,
-            kills: false,
         };
         new.initdb();
         new.configure(&options);
