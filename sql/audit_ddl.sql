@@ -3,9 +3,9 @@
 CREATE FUNCTION ward.audit_trigger_argument(arguments bytea, number integer) RETURNS text
     LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE SET search_path = pg_catalog, pg_temp
     AS $$
-        SELECT convert_from(substring(rest FROM 1 FOR greatest(position('\x00'::bytea IN rest) - 1, 0)), 'SQL_ASCII')
-        FROM (SELECT substring(arguments FROM position('\x00'::bytea IN arguments) + 1)) AS second (rest2)
-        CROSS JOIN LATERAL (SELECT substring(rest2 FROM position('\x00'::bytea IN rest2) + 1)) AS third (rest3)
+        SELECT convert_from(substring(rest FROM 1 FOR greatest(position(decode('00', 'hex') IN rest) - 1, 0)), 'SQL_ASCII')
+        FROM (SELECT substring(arguments FROM position(decode('00', 'hex') IN arguments) + 1)) AS second (rest2)
+        CROSS JOIN LATERAL (SELECT substring(rest2 FROM position(decode('00', 'hex') IN rest2) + 1)) AS third (rest3)
         CROSS JOIN LATERAL (SELECT CASE number WHEN 1 THEN arguments WHEN 2 THEN rest2 ELSE rest3 END) AS s (rest)
     $$;
 COMMENT ON FUNCTION ward.audit_trigger_argument(bytea, integer) IS

@@ -52,6 +52,8 @@ struct ShapeUse {
 
 struct Transaction {
     xid: u64,
+    /// The identity table of the log it is captured for.
+    log: pg_sys::Oid,
     buffer: Buffer,
     /// Set once the trailer was written: whatever comes later is written at once, with another.
     closed: bool,
@@ -163,6 +165,10 @@ impl State {
         if self.log.is_none() {
             self.log = Some(Log::load()?);
         }
+        let table = self.log.as_ref().map(|log| log.identity_table);
+        let log = table.ok_or_else(lost)?;
+        // What was captured for a log that this transaction has dropped since went with it.
+        self.transaction.take_if(|captured| captured.log != log);
         if self.transaction.is_none() {
             let key = keys::internal_key(Purpose::Audit)?;
             if self.mac.as_ref().is_none_or(|(id, _)| *id != key.id.0) {
@@ -170,6 +176,7 @@ impl State {
             }
             self.transaction = Some(Transaction {
                 xid: xact::top_xid(),
+                log,
                 buffer: self.spare.take().unwrap_or_else(Buffer::new),
                 closed: false,
                 written: false,
@@ -387,16 +394,16 @@ fn lost() -> pgrx::pg_sys::panic::ErrorReport {
 }
 
 fn before_commit(_prepare: bool) {
-    let done = with_state(|state| match &state.transaction {
-        // Who drops the extension drops the log, and with it what was to be written there.
-        Some(_) if state.log.as_ref().is_some_and(Log::is_dropped) => {
-            state.transaction = None;
-            Ok(())
+    let done = with_state(|state| {
+        // DROP EXTENSION takes the log away, and with it what this transaction has captured for it.
+        let gone = |captured: &mut Transaction| crate::pg::catalog::owner(captured.log).is_none();
+        state.transaction.take_if(gone);
+        match &state.transaction {
+            Some(transaction) if transaction.buffer.position() > 0 && !transaction.closed => {
+                state.close()
+            }
+            _ => Ok(()),
         }
-        Some(transaction) if transaction.buffer.position() > 0 && !transaction.closed => {
-            state.close()
-        }
-        _ => Ok(()),
     });
     if let Err(report) = done {
         error::raise(report);

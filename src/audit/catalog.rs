@@ -37,11 +37,6 @@ impl Log {
             incarnation: identity.incarnation,
         })
     }
-
-    /// Whether this transaction, or another before it, has dropped the log.
-    pub fn is_dropped(&self) -> bool {
-        crate::pg::catalog::owner(self.identity_table).is_none()
-    }
 }
 
 /// Whether this database has a log to write to.

@@ -131,3 +131,31 @@ fn tables_of_the_logs_names_without_the_extension_mean_nothing() {
     let refused = ward_tests::refused(&mut trap, "CREATE EXTENSION pg_ward");
     assert!(refused.message().contains("belongs to another role"));
 }
+
+#[test]
+fn the_extension_dropped_in_a_transaction_that_wrote() {
+    let cluster = Cluster::with_extension();
+    let mut client = cluster.superuser();
+    audited_table(&mut client);
+    run(
+        &mut client,
+        "BEGIN; INSERT INTO t VALUES (1, 'goes with the log'); SAVEPOINT a; DROP EXTENSION pg_ward CASCADE;
+         ROLLBACK TO a; INSERT INTO t VALUES (2, 'too'); COMMIT",
+    );
+    seal_and_verify(&mut client);
+    assert_eq!(number(&mut client, ENTRIES_OF_T), 2);
+    run(
+        &mut client,
+        "BEGIN; INSERT INTO t VALUES (3, 'lost'); DROP EXTENSION pg_ward CASCADE; CREATE EXTENSION pg_ward;
+         SELECT ward.enable_audit('t'); INSERT INTO t VALUES (4, 'in the new log'); COMMIT",
+    );
+    seal_and_verify(&mut client);
+    let ids =
+        "SELECT record_id FROM ward.audit_trail WHERE table_name = 't' AND operation = 'INSERT'";
+    assert_eq!(ward_tests::texts(&mut client, ids), ["4"]);
+    run(
+        &mut client,
+        "BEGIN; INSERT INTO t VALUES (5, 'lost'); DROP EXTENSION pg_ward CASCADE; COMMIT",
+    );
+    assert_eq!(number(&mut client, "SELECT count(*) FROM t"), 5);
+}
