@@ -290,11 +290,11 @@ fn a_whole_transaction_replaced_by_another_one() {
 fn an_entry_edited_together_with_its_stored_hash() {
     let mut attacker = Attacker::new();
     let entry = attacker.entry(2050);
+    let edit = flip("leaf", 26);
     let found = attacker.leaves(&format!(
-        "{}; UPDATE ward.audit_tile SET hashes = overlay(hashes PLACING
+        "{edit} WHERE entry_id = {entry}; UPDATE ward.audit_tile SET hashes = overlay(hashes PLACING
                (SELECT sha256('\\x00'::bytea || leaf) FROM leaves WHERE entry_id = {entry}) FROM {} )
              WHERE level = 0 AND index = {}",
-        format!("{} WHERE entry_id = {entry}", flip("leaf", 26)),
         1 + 32 * (entry % 256),
         entry / 256
     ));
