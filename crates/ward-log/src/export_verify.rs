@@ -18,6 +18,8 @@ use crate::verify::{
 const MAX_TILES: usize = 0x4_0000;
 /// How many block rows likewise.
 const MAX_BLOCKS: usize = 0x10_0000;
+/// Lines of one kind ahead of the first leaf: an archive may have as many erasures behind it.
+const MAX_AHEAD: usize = 0x10_0000;
 
 /// What was found out about an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,7 +115,9 @@ impl<'a> ExportVerifier<'a> {
             ExportLine::Leaves => self.leaves(visit)?,
             ExportLine::End => self.begin()?,
         }
-        if self.held.borrow().is_too_much() {
+        let orders = self.head.as_ref().map_or(0, |head| head.orders.len());
+        let ahead = [self.incarnations.len(), self.shapes.len(), orders];
+        if self.held.borrow().is_too_much() || ahead.iter().any(|lines| *lines > MAX_AHEAD) {
             return Err(ExportError::Unbounded);
         }
         Ok(())
@@ -163,8 +167,11 @@ impl<'a> ExportVerifier<'a> {
         if let Some(verifier) = &mut self.verifier {
             verifier.skip_to(to);
         }
-        self.group = to >> 8;
-        self.held.borrow_mut().forget_below(self.group << 8);
+        // once for each group: a hostile export repeats the line
+        if to >> 8 > self.group {
+            self.group = to >> 8;
+            self.held.borrow_mut().forget_below(self.group << 8);
+        }
         Ok(())
     }
 
@@ -223,12 +230,15 @@ impl<'a> ExportVerifier<'a> {
             _ if head.is_some() && *size > header.size => {
                 match head {
                     Some((later, root)) if later == *size && root == *head_root => {}
-                    Some((later, _)) if later == *size => report(Violation {
-                        kind: ViolationType::CheckpointMismatch,
-                        block: None,
-                        entry: None,
-                        detail: format!("the root at size {size} is not the checkpoint's"),
-                    }),
+                    Some((later, _)) if later == *size => {
+                        self.contradicted.push((*size, *head_root));
+                        report(Violation {
+                            kind: ViolationType::CheckpointMismatch,
+                            block: None,
+                            entry: None,
+                            detail: format!("the root at size {size} is not the checkpoint's"),
+                        });
+                    }
                     _ => self.uncompared.push(*size),
                 }
                 false

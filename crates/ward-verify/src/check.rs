@@ -79,7 +79,11 @@ pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome
     let contradicted = &summary.verified.contradicted;
     let extends =
         |checkpoint: &Checkpoint| !contradicted.contains(&(checkpoint.size, checkpoint.root));
-    let held = candidates.open(&mut trail, extends)?;
+    // what was not compared vouches for no other key
+    let compared = |checkpoint: &Checkpoint| {
+        extends(checkpoint) && !summary.uncompared.contains(&checkpoint.size)
+    };
+    let held = candidates.open(&mut trail, compared)?;
     let held = held
         .into_iter()
         .map(|held| {
@@ -112,7 +116,7 @@ fn outcome(
     let case = Case {
         trail: &trail,
         held: &held,
-        size: header.size,
+        size: head.unwrap_or(header.size),
         writers_checked,
     };
     let standings: Vec<Standing> = held

@@ -139,8 +139,9 @@ impl<S: LogSource> Verifier<'_, S> {
         };
         let own = self.trees.computed_root();
         if !self.lost && !verify_consistency((self.next, &own), (size, &root), &proof) {
+            // No checkpoint was compared: that kind is judged by which checkpoint it speaks of.
             self.report.add(
-                ViolationType::CheckpointMismatch,
+                ViolationType::TileAltered,
                 None,
                 None,
                 format!("these leaves are not the beginning of the log of {size} leaves"),
