@@ -62,7 +62,8 @@ impl RetentionPolicy {
     /// Takes a retention leaf of a block that was sealed at `sealed_at`. It replaces a period that is not in force
     /// yet.
     pub fn change(&mut self, leaf: &RetentionLeaf, sealed_at: i64) {
-        let at = leaf.header.occurred_at.min(sealed_at);
+        // From when the log says so: a transaction can stay open as long as the period.
+        let at = sealed_at;
         let effective_at = leaf.effective_at.max(self.earliest(leaf.period, at));
         self.current = self.in_force(at);
         self.pending = Some((leaf.period, effective_at));

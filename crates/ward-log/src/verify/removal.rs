@@ -15,6 +15,8 @@ use crate::verify::report::{Erased, Pruned, Reporter, ViolationType};
 /// More gaps or records than these are not kept: an honest log has fewer, and a log that is wrong throughout must
 /// not fill the memory.
 const MAX_KEPT: usize = 0x10_0000;
+/// Records with missing images that are kept: an honest log may have erased many.
+const MAX_IMAGES: usize = 0x100_0000;
 /// More removals than these are counted, but not listed.
 const MAX_LISTED: usize = 1000;
 
@@ -211,8 +213,10 @@ impl Removals {
                     self.policy.change(&leaf, self.time);
                 }
                 Order::Retention(leaf) => {
+                    // It may be in force later than it says, by as long as it waited to be sealed.
+                    let waited = self.time.saturating_sub(leaf.header.occurred_at).max(0);
                     self.policy = RetentionPolicy::announced(&leaf);
-                    self.policy_from = leaf.effective_at;
+                    self.policy_from = leaf.effective_at.saturating_add(waited);
                 }
                 Order::Prune(leaf) => match self.check(&leaf, first_leaf) {
                     Ok(()) => self.prune(entry, &leaf),
@@ -223,7 +227,7 @@ impl Removals {
                 Order::Erase { erased, key } => self.erase(erased, &key),
             }
         }
-        if self.gaps.len() > MAX_KEPT || self.images.len() > MAX_KEPT {
+        if self.gaps.len() > MAX_KEPT || self.images.len() > MAX_IMAGES {
             self.report(report);
         }
     }
