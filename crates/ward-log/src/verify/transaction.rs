@@ -245,6 +245,10 @@ impl Transaction {
     #[cold]
     fn trailer_forged(&mut self, entry: u64, detail: &str) {
         self.forged = true;
+        if self.tainted == Some(Taint::Missing) {
+            // A MAC needs no other leaf; whatever else seems wrong may come from what is missing.
+            self.fault = None;
+        }
         self.fail(ViolationType::TrailerForged, entry, detail);
     }
 
@@ -274,6 +278,13 @@ impl Transaction {
             );
         }
         let fault = self.fault.take();
-        fault.filter(|_| self.tainted.is_none() && !self.recorded)
+        fault.filter(|fault| {
+            !self.recorded
+                && match self.tainted {
+                    None => true,
+                    Some(Taint::Missing) => fault.kind == ViolationType::TrailerForged,
+                    Some(Taint::Altered) => false,
+                }
+        })
     }
 }
