@@ -7,7 +7,10 @@ use crate::pg::helpers::{Helpers, Pages};
 use crate::pg::segment;
 use pgrx::prelude::*;
 use std::ops::Range;
-use ward_log::{Options, Prepared, Verifier, Violation, ViolationType};
+use ward_log::{
+    Hash, Options, Prepared, Verifier, Violation, ViolationType, inclusion_proof, leaf_hash,
+    verify_inclusion,
+};
 
 /// Type bytes of leaves that are entries of the trail (docs/log-format.md).
 const ENTRIES: [u8; 5] = [0x01, 0x06, 0x13, 0x14, 0x15];
@@ -112,9 +115,12 @@ impl Pass {
         drop(helpers);
         if let Some(size) = self.until {
             // what is missing before may be accounted for behind
-            store::orders_from(size, |id, leaf, is_in| {
-                verifier.ordered_later(id, leaf, is_in);
-            });
+            let mut orders = Vec::new();
+            store::orders_from(size, |id, leaf, _| orders.push((id, leaf.to_vec())));
+            let root = store::root_at(self.size);
+            for (id, leaf) in orders {
+                verifier.ordered_later(id, &leaf, is_in(self.size, root.as_ref(), id, &leaf));
+            }
             verifier.stop(size);
             return Ok(entries);
         }
@@ -130,6 +136,14 @@ impl Pass {
         }
         Ok(entries)
     }
+}
+
+/// Whether the log of `size` leaves has this one. Its stored hash alone proves nothing: it can be written with the
+/// leaf.
+fn is_in(size: u64, root: Option<&Hash>, id: u64, leaf: &[u8]) -> bool {
+    let Some(root) = root else { return false };
+    inclusion_proof(id, size, store::tile)
+        .is_ok_and(|proof| verify_inclusion(&leaf_hash(leaf), id, size, &proof, root))
 }
 
 /// The segments that hold leaves from `first` on and before `end`, kept from being dropped.
