@@ -93,7 +93,8 @@ fn changes() -> Vec<Change> {
 /// The keys that sign a checkpoint of `size` leaves: the one in force, then those it has replaced since the last
 /// checkpoint was published.
 pub fn signers(size: u64) -> Result<Vec<InternalKey>> {
-    let (changes, published) = owner::run(|| (changes(), published()));
+    let (changes, published) = owner::run(|| (changes(), super::retention::published(0)));
+    let published = published?.unwrap_or(0);
     let covered = |change: &&Change| change.entry.is_some_and(|entry| entry < size);
     let first = changes
         .iter()
@@ -126,17 +127,6 @@ pub fn signers(size: u64) -> Result<Vec<InternalKey>> {
     }
     signers.insert(0, version(&key)?);
     Ok(signers)
-}
-
-/// How many leaves the largest published checkpoint covers.
-fn published() -> u64 {
-    let mut size = 0;
-    query::read(
-        c"SELECT coalesce(max(tree_size), 0) FROM ward.audit_checkpoints",
-        &[],
-        |row| size = row.int8(1) as u64,
-    );
-    size
 }
 
 fn unknown() -> pgrx::pg_sys::panic::ErrorReport {

@@ -160,6 +160,8 @@ fn back(leaf: &[u8]) -> Option<u32> {
         Ok(Leaf::Prune(leaf)) => Some(leaf.header.context_back),
         Ok(Leaf::Erase(leaf)) => Some(leaf.header.context_back),
         Ok(Leaf::Retention(leaf)) => Some(leaf.header.context_back),
+        Ok(Leaf::KeyChange(leaf)) => Some(leaf.header.context_back),
+        Ok(Leaf::Restore(leaf)) => Some(leaf.header.context_back),
         _ => None,
     }
 }
