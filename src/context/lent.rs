@@ -1,14 +1,11 @@
-//! UUIDs of the context as PostgreSQL takes them: by address. A policy asks for every row, so the bytes
-//! are laid down once and their address is given out again; they stay until the transaction ends, when
-//! nobody can hold the address any more.
+//! UUIDs of the context that may be given out without all checks. A policy asks for every row; the answer stays
+//! the same until something changes, or the transaction ends.
 
 use super::SecurityContext;
 use super::state;
 use crate::error::Result;
 use crate::pg::context::statement_start_micros;
-use std::cell::{Cell, RefCell};
-use std::ptr;
-use std::rc::Rc;
+use std::cell::Cell;
 
 /// Which of the context's UUIDs.
 #[derive(Clone, Copy)]
@@ -20,13 +17,13 @@ pub enum Part {
     User,
 }
 
-/// The address of a UUID.
-pub type Address = *const [u8; 16];
+/// A UUID's bytes.
+pub type Id = [u8; 16];
 
 /// What may be given out without asking: it has passed all checks, and nothing has changed since.
 struct Lent {
-    tenant: Cell<Address>,
-    user: Cell<Address>,
+    tenant: Cell<Option<Id>>,
+    user: Cell<Option<Id>>,
     /// When the token runs out; never, without one.
     until: Cell<i64>,
 }
@@ -35,16 +32,15 @@ thread_local! {
     // Without a destructor, which makes the access cheap.
     static LENT: Lent = const {
         Lent {
-            tenant: Cell::new(ptr::null()),
-            user: Cell::new(ptr::null()),
+            tenant: Cell::new(None),
+            user: Cell::new(None),
             until: Cell::new(i64::MAX),
         }
     };
-    static KEPT: RefCell<Vec<Rc<[u8; 16]>>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Lent {
-    fn address(&self, part: Part) -> &Cell<Address> {
+    fn part(&self, part: Part) -> &Cell<Option<Id>> {
         match part {
             Part::Tenant => &self.tenant,
             Part::User => &self.user,
@@ -52,20 +48,20 @@ impl Lent {
     }
 }
 
-/// The address given out before, NULL when it has to be asked for with [`lend`].
+/// The UUID given out before; None when it has to be asked for with [`lend`].
 #[inline]
-pub fn known(part: Part) -> Address {
+pub fn known(part: Part) -> Option<Id> {
     LENT.with(|lent| {
         let until = lent.until.get();
         if until != i64::MAX && until <= statement_start_micros() {
-            return ptr::null();
+            return None;
         }
-        lent.address(part).get()
+        lent.part(part).get()
     })
 }
 
-/// The address of a UUID of the context in force, `None` when there is none.
-pub fn lend(part: Part) -> Result<Option<Address>> {
+/// A UUID of the context in force, `None` when there is none.
+pub fn lend(part: Part) -> Result<Option<Id>> {
     let read = |context: &SecurityContext| {
         let id = match part {
             Part::Tenant => context.tenant_uuid,
@@ -76,26 +72,17 @@ pub fn lend(part: Part) -> Result<Option<Address>> {
     let Some((id, until)) = state::read(read)? else {
         return Ok(None);
     };
-    let id = Rc::new(id);
-    let address = Rc::as_ptr(&id);
-    KEPT.with_borrow_mut(|kept| kept.push(id));
     LENT.with(|lent| {
-        lent.address(part).set(address);
+        lent.part(part).set(Some(id));
         lent.until.set(until);
     });
-    Ok(Some(address))
+    Ok(Some(id))
 }
 
 /// From here on everything has to be asked for again.
 pub(super) fn take_back() {
     LENT.with(|lent| {
-        lent.tenant.set(ptr::null());
-        lent.user.set(ptr::null());
+        lent.tenant.set(None);
+        lent.user.set(None);
     });
-}
-
-/// The transaction is over: nobody holds an address any more.
-pub(super) fn forget() {
-    take_back();
-    KEPT.with_borrow_mut(Vec::clear);
 }

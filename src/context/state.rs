@@ -252,7 +252,7 @@ pub(crate) fn before_commit(in_transaction_block: bool) -> Result<()> {
 
 /// The top-level transaction is over: releases the latch.
 pub(crate) fn end_transaction() {
-    lent::forget();
+    lent::take_back();
     STATE.with(|state| {
         state.used.set(false);
         let bound = state.latch.borrow_mut().take().is_some();

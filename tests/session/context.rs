@@ -350,3 +350,29 @@ fn an_error_passes_the_hooks_with_all_its_fields() {
     let null = refused(&mut app, "INSERT INTO t VALUES (2, NULL)");
     assert_eq!(null.column(), Some("n"));
 }
+
+#[test]
+fn a_uuid_given_to_a_procedure_outlives_its_transactions() {
+    let cluster = Cluster::with_extension();
+    let mut admin = cluster.superuser();
+    run(
+        &mut admin,
+        "CREATE TABLE seen (t uuid, u uuid);
+         CREATE PROCEDURE outlives(t uuid, u uuid) LANGUAGE plpgsql AS $$ BEGIN
+             FOR n IN 1 .. 20 LOOP
+                 COMMIT;
+                 PERFORM ward.set_tenant_context(gen_random_uuid()), ward.set_security_context(gen_random_uuid());
+                 PERFORM ward.get_current_tenant_id(), ward.get_current_user_id();
+                 INSERT INTO seen VALUES (t, u);
+             END LOOP;
+         END $$;
+         SELECT ward.set_tenant_context('00000000-0000-4000-8000-00000000000a'::uuid, false);
+         SELECT ward.set_security_context('00000000-0000-4000-8000-00000000000b', is_local => false)",
+    );
+    run(
+        &mut admin,
+        "CALL outlives(ward.get_current_tenant_id(), ward.get_current_user_id())",
+    );
+    let seen = "SELECT string_agg(DISTINCT right(t::text, 1) || right(u::text, 1), ' ') FROM seen";
+    assert_eq!(text(&mut admin, seen).as_deref(), Some("ab"));
+}

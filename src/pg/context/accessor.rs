@@ -1,8 +1,9 @@
-//! The accessors that policies call for every row, in the C calling convention: pgrx's wrapper and a
-//! copy of the value cost several times what the answer does.
+//! The accessors that policies call for every row, in the C calling convention: pgrx's wrapper costs
+//! several times what the answer does.
 
-use crate::context::lent::{self, Part};
+use crate::context::lent::{self, Id, Part};
 use crate::error;
+use crate::pg::unguarded;
 use pgrx::prelude::*;
 
 macro_rules! uuid_accessor {
@@ -20,13 +21,11 @@ macro_rules! uuid_accessor {
         /// Called by PostgreSQL's function manager.
         #[unsafe(no_mangle)]
         pub unsafe extern "C-unwind" fn $name(fcinfo: pg_sys::FunctionCallInfo) -> pg_sys::Datum {
-            // Reads two cells, which cannot panic: no guard.
-            let known = lent::known($part);
-            if known.is_null() {
+            // Reads two cells and asks for memory, which cannot panic: no guard.
+            match lent::known($part).and_then(copy) {
+                Some(known) => known,
                 // SAFETY: the caller's promise.
-                unsafe { ask(fcinfo, $part) }
-            } else {
-                pg_sys::Datum::from(known)
+                None => unsafe { ask(fcinfo, $part) },
             }
         }
     };
@@ -43,12 +42,27 @@ uuid_accessor!(
     Part::User
 );
 
+/// The UUID in the caller's memory context, for as long as the caller needs it: an argument of CALL outlives
+/// the transaction. None for want of memory.
+#[inline]
+fn copy(id: Id) -> Option<pg_sys::Datum> {
+    let place = unguarded::zeroed(id.len())?;
+    // SAFETY: the place is new and has as many bytes.
+    unsafe { place.cast::<Id>().write_unaligned(id) };
+    Some(pg_sys::Datum::from(place))
+}
+
 /// # Safety
 /// `fcinfo` is that of the running call.
 #[pg_guard]
 unsafe extern "C-unwind" fn ask(fcinfo: pg_sys::FunctionCallInfo, part: Part) -> pg_sys::Datum {
     match lent::lend(part) {
-        Ok(Some(address)) => pg_sys::Datum::from(address),
+        Ok(Some(id)) => copy(id).unwrap_or_else(|| {
+            error::raise(error::report(
+                PgSqlErrorCode::ERRCODE_OUT_OF_MEMORY,
+                "out of memory for an identity of the context",
+            ))
+        }),
         Ok(None) => {
             // SAFETY: the caller's promise.
             unsafe { (*fcinfo).isnull = true };
