@@ -171,7 +171,9 @@ pub struct Helpers {
 impl Helpers {
     /// Starts up to `workers` workers on these pages. Until the helpers are dropped the transaction cannot write.
     pub fn start(workers: u32, pages: &[Pages]) -> Helpers {
-        let slots = (u64::from(workers) + 1) * AHEAD;
+        let tasks = pages.iter().map(|part| part.count.div_ceil(TASK_PAGES));
+        let tasks: u64 = tasks.map(u64::from).sum();
+        let slots = ((u64::from(workers) + 1) * AHEAD).min(tasks.max(1));
         let size = Shared::size(pages.len(), slots as usize);
         // SAFETY: the order of calls that access/parallel.h prescribes; the memory is as large as asked for, and
         // aligned as palloc aligns. At an error PostgreSQL ends the workers and frees all of it.
@@ -190,15 +192,15 @@ impl Helpers {
             let base = pg_sys::shm_toc_allocate((*context).toc, size).cast::<u8>();
             base.write_bytes(0, size);
             let shared = Shared::at(base, pages.len());
-            let mut tasks = 0;
+            let mut first_task = 0;
             for (number, pages) in pages.iter().enumerate() {
                 shared.parts.cast_mut().add(number).write(Part {
                     table: pages.table.to_u32(),
                     first_page: pages.first,
                     pages: pages.count,
-                    first_task: tasks,
+                    first_task,
                 });
-                tasks += u64::from(pages.count.div_ceil(TASK_PAGES));
+                first_task += u64::from(pages.count.div_ceil(TASK_PAGES));
             }
             shared.header.cast_mut().write(Header {
                 next: AtomicU64::new(0),
@@ -228,8 +230,12 @@ impl Helpers {
             .checked_sub(part.first_page)
             .filter(|page| *page < part.pages)?;
         let task = part.first_task + u64::from(page / TASK_PAGES);
+        // Those without any leaf too: their slots are free only when whoever has claimed them is done.
+        for passing in self.current.map_or(0, |current| current + 1)..=task {
+            self.enter(passing);
+        }
         if self.current != Some(task) {
-            self.enter(task);
+            return None;
         }
         if self.read >= self.prepared {
             return None;
