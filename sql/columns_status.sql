@@ -93,7 +93,8 @@ COMMENT ON PROCEDURE ward.reencrypt_column(regclass, name, integer, text) IS
     'Moves the values of a column to the active version of their key while others use the table. aad_expression gives the aad of a bytea value from its row.';
 
 -- Columns that hold encrypted values, and what to count of each. What a policy would hide from the caller
--- is not looked at: counts would be wrong, and the policy of another's table would run with the caller's rights.
+-- is not looked at: counts would be wrong, and the policy of another's table would run with the caller's rights. Nor is
+-- what cannot be read: views not refreshed yet, and unlogged tables on a standby. A domain over an array, in an array, is not listed.
 CREATE FUNCTION ward.encrypted_storage()
     RETURNS TABLE (tab regclass, table_schema name, table_name name, number int2, column_name name, type text, modifier integer,
                    source text, value text, readable boolean, reltuples bigint, null_frac real, share numeric)
@@ -105,14 +106,16 @@ CREATE FUNCTION ward.encrypted_storage()
             UNION ALL
             SELECT t.oid, k.element, coalesce(k.modifier, nullif(t.typtypmod, -1)), k.many OR t.typtype <> 'd'
             FROM kind k JOIN pg_type t ON t.typtype = 'd' AND t.typbasetype = k.oid
-                                       OR t.typcategory = 'A' AND t.typelem = k.oid AND k.element <> 'bytea'::regtype
+                                       OR t.typcategory = 'A' AND t.typtype <> 'd' AND t.typelem = k.oid
+                                          AND NOT k.many AND k.element <> 'bytea'::regtype
         )
         SELECT c.oid::regclass, n.nspname, c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
                CASE WHEN k.element <> 'bytea'::regtype THEN coalesce(k.modifier, a.atttypmod) END,
-               CASE WHEN k.many THEN format(', LATERAL unnest(%I) AS e (v)', a.attname) ELSE '' END,
+               format(CASE WHEN k.many THEN 'unnest(%I)' ELSE '%I' END, a.attname),
                CASE WHEN k.element = 'bytea'::regtype THEN format('substring(%I FROM 1 FOR 52)', a.attname)
-                    WHEN k.many THEN format('v::%s', k.element) ELSE format('%I::%s', a.attname, k.element) END,
-               has_column_privilege(c.oid, a.attnum, 'SELECT') AND NOT row_security_active(c.oid) AND NOT s."foreign",
+                    ELSE format('given::%s', k.element) END,
+               has_column_privilege(c.oid, a.attnum, 'SELECT') AND NOT row_security_active(c.oid) AND NOT s."foreign"
+                   AND c.relispopulated AND NOT (s.unlogged AND pg_is_in_recovery()),
                s.reltuples::bigint, st.null_frac, least(100, 100.0 * 100 / greatest(s.relpages, 1))
         FROM kind k
         JOIN pg_attribute a ON a.atttypid = k.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -120,7 +123,8 @@ CREATE FUNCTION ward.encrypted_storage()
         JOIN pg_namespace n ON n.oid = c.relnamespace
         LEFT JOIN pg_stats st ON st.schemaname = n.nspname AND st.tablename = c.relname AND st.attname = a.attname
                               AND st.inherited = (c.relkind = 'p')
-        CROSS JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS reltuples, sum(l.relpages) AS relpages, bool_or(l.relkind = 'f') AS "foreign"
+        CROSS JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS reltuples, sum(l.relpages) AS relpages, bool_or(l.relkind = 'f') AS "foreign",
+                                   bool_or(l.relpersistence = 'u') AS unlogged
                             FROM pg_class l
                             WHERE l.oid = c.oid OR l.oid IN (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf)) AS s
         WHERE c.relpersistence <> 't' AND n.nspname NOT IN ('ward', 'pg_catalog', 'information_schema')
@@ -135,8 +139,8 @@ CREATE FUNCTION ward.encryption_status(exact boolean)
     AS $$
     DECLARE
         one record;
-        mixed text := 'SELECT count(*), count(%1$I), count(version), array_agg(DISTINCT version) FILTER (WHERE version IS NOT NULL)
-                       FROM (SELECT %1$I, ward.key_version(%2$s) AS version FROM %3$s) AS s';
+        mixed text := 'SELECT count(*), count(given), count(version), array_agg(DISTINCT version) FILTER (WHERE version IS NOT NULL)
+                       FROM (SELECT %1$I AS given, ward.key_version(%2$s) AS version FROM %3$s) AS s';
         sampled text;
         present bigint;
     BEGIN
@@ -151,8 +155,9 @@ CREATE FUNCTION ward.encryption_status(exact boolean)
                     EXECUTE format('SELECT count(*), count(%I) FROM %s', one.column_name, one.tab) INTO rows, encrypted;
                 END IF;
                 IF one.readable THEN
-                    EXECUTE format('SELECT array_agg(DISTINCT ward.key_version(%1$s)) FILTER (WHERE %1$s IS NOT NULL) FROM %2$s%3$s',
-                                   one.value, CASE WHEN exact THEN one.tab::text ELSE sampled END, one.source) INTO versions;
+                    EXECUTE format('SELECT array_agg(DISTINCT ward.key_version(%1$s)) FILTER (WHERE %1$s IS NOT NULL)
+                                    FROM (SELECT %2$s AS given FROM %3$s) AS s',
+                                   one.value, one.source, CASE WHEN exact THEN one.tab::text ELSE sampled END) INTO versions;
                 END IF;
             ELSIF one.readable THEN
                 EXECUTE format(mixed, one.column_name, one.value, sampled) INTO rows, present, encrypted, versions;

@@ -122,7 +122,7 @@ GRANT SELECT ON ward.posture_checks TO PUBLIC;
 CREATE TABLE ward.posture_waiver (
     check_id   text NOT NULL,
     object     text NOT NULL,
-    reason     text NOT NULL CHECK (reason ~ '\S' AND char_length(reason) <= 1000),
+    reason     text NOT NULL CHECK (reason ~ '[^[:space:]]' AND char_length(reason) <= 1000),
     waived_by  name NOT NULL,
     waived_at  timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     ended_by   name,

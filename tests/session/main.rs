@@ -81,6 +81,7 @@ mod posture_server;
 mod posture_state;
 mod readme;
 mod roles;
+mod strange_tables;
 mod verify_parallel;
 mod verify_rows;
 mod verify_sql;
