@@ -1,5 +1,6 @@
 //! The harness itself, without the extension.
 
+use std::process::Command;
 use ward_tests::{Cluster, Options, text};
 
 #[test]
@@ -23,6 +24,15 @@ fn committed_rows_survive_kill_9() {
 fn a_dropped_cluster_leaves_nothing_behind() {
     let cluster = Cluster::start(Options::plain());
     let directory = cluster.socket_directory().to_owned();
+    let memory = cluster.shared_memory().unwrap();
+    let there = || {
+        let listed = Command::new("ipcs").args(["-m", "-i", &memory]).output();
+        String::from_utf8(listed.unwrap().stdout)
+            .unwrap()
+            .contains(&format!("shmid={memory}"))
+    };
+    assert!(there());
     drop(cluster);
     assert!(!directory.exists());
+    assert!(!there());
 }

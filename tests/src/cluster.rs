@@ -237,6 +237,25 @@ impl Cluster {
         }
     }
 
+    /// The System V segment of the server, as its lock file says. A killed server leaves it behind, and
+    /// there are only some thousands on a machine.
+    pub fn shared_memory(&self) -> Option<String> {
+        let lock = fs::read_to_string(self.data_directory().join("postmaster.pid")).ok()?;
+        let (_key, id) = lock
+            .lines()
+            .nth(6)?
+            .trim()
+            .split_once(char::is_whitespace)?;
+        Some(id.trim().to_owned())
+    }
+
+    fn free_shared_memory(&self) {
+        if let Some(id) = self.shared_memory() {
+            // fails when the server was not killed but stopped: then it is gone already
+            let _ = Command::new("ipcrm").args(["-m", &id]).output();
+        }
+    }
+
     /// Starts a stopped server again.
     pub fn start_again(&mut self) -> Result<(), StartFailure> {
         assert!(self.server.is_none(), "the server still runs");
@@ -408,6 +427,7 @@ impl Drop for Cluster {
             kill_family(server.id());
             let _ = server.wait();
         }
+        self.free_shared_memory();
         let log = self.log();
         if thread::panicking() {
             let start = log.len().saturating_sub(6000);
