@@ -115,7 +115,8 @@ fn values_that_were_erased_later_are_not_missed() {
     let mut client = cluster.superuser();
     let moments = four_blocks(&mut client);
     let call = "verify_audit_trail_incremental()";
-    assert!(ask(&mut client, call).is_valid);
+    let verdict = ask(&mut client, call);
+    assert!(verdict.is_valid, "{verdict:?}");
     run(
         &mut client,
         "SELECT ward.erase_audit_images('t', '1100', 'request 1')",
@@ -144,7 +145,8 @@ fn an_incremental_verification_goes_on_where_the_last_one_ended() {
     let mut client = cluster.superuser();
     let call = "verify_audit_trail_incremental()";
     // nothing is sealed yet, so there is nothing to record
-    assert!(ask(&mut client, call).is_valid);
+    let verdict = ask(&mut client, call);
+    assert!(verdict.is_valid, "{verdict:?}");
     let records = "SELECT count(*) FROM ward.audit_verification";
     assert_eq!(number(&mut client, records), 0);
 
@@ -168,7 +170,8 @@ fn an_incremental_verification_goes_on_where_the_last_one_ended() {
     // What was verified and then altered is for the whole verification to find, and stays found.
     let old = entry_of(&mut client, 100);
     flip(&mut client, old);
-    assert!(ask(&mut client, call).is_valid);
+    let verdict = ask(&mut client, call);
+    assert!(verdict.is_valid, "{verdict:?}");
     let full = ask(&mut client, "verify_audit_trail_incremental(true)");
     assert_eq!(full.first_bad_entry, Some(old), "{full:?}");
     flip(&mut client, old);
@@ -182,7 +185,8 @@ fn an_incremental_verification_goes_on_where_the_last_one_ended() {
         assert_eq!(ask(&mut client, call).first_bad_entry, Some(new));
     }
     flip(&mut client, new);
-    assert!(ask(&mut client, call).is_valid);
+    let verdict = ask(&mut client, call);
+    assert!(verdict.is_valid, "{verdict:?}");
     let error = refused(
         &mut client,
         "SELECT ward.verify_audit_trail_incremental(NULL)",
@@ -201,7 +205,8 @@ fn a_forged_record_of_a_verification_is_noticed() {
     let mut client = cluster.superuser();
     four_blocks(&mut client);
     let call = "verify_audit_trail_incremental()";
-    assert!(ask(&mut client, call).is_valid);
+    let verdict = ask(&mut client, call);
+    assert!(verdict.is_valid, "{verdict:?}");
     // a superuser alters an entry, and says that everything was verified later
     let entry = entry_of(&mut client, 2100);
     flip(&mut client, entry);

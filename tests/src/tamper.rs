@@ -54,8 +54,9 @@ BEGIN
 END $$;
 ";
 
+// Emptied, not deleted from: rows that fill freed room would not be in order, which is another attack.
 const PACK: &str = "
-DELETE FROM {segment};
+TRUNCATE {segment};
 INSERT INTO {segment}
     SELECT entry_id, int4send(length(leaf)) || leaf || int4send(coalesce(length(image) + 1, 0))
         || coalesce(image, '')
