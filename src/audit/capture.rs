@@ -29,8 +29,7 @@ type TableKey = (pg_sys::Oid, bool);
 #[derive(Default)]
 struct State {
     log: Option<Log>,
-    tables: HashMap<TableKey, Described>,
-    shapes: HashMap<Hash, ShapeUse>,
+    tables: HashMap<TableKey, Table>,
     mac: Option<([u8; 8], AuditMac)>,
     context: ContextCache,
     salts: SaltPool,
@@ -41,10 +40,10 @@ struct State {
     image: Vec<u8>,
 }
 
-/// What is known of a shape's leaf.
-#[derive(Default)]
-struct ShapeUse {
-    /// The sealer has registered it, so it need not be described again.
+/// An audited table.
+struct Table {
+    described: Described,
+    /// The sealer has registered its shape, so it need not be described again.
     registered: bool,
     /// Transactions that have described it.
     uses: u32,
@@ -87,7 +86,6 @@ pub fn change(firing: &Firing) -> Result<()> {
         state.begin()?;
         state.describe(firing)?;
         state.mark_context()?;
-        state.mark_shape(firing.key())?;
         state.row(firing)?;
         state.spill()
     })
@@ -143,7 +141,6 @@ impl State {
         for oid in relation::take_invalidated() {
             if oid == pg_sys::InvalidOid {
                 self.tables.clear();
-                self.shapes.clear();
                 self.log = None;
             } else {
                 self.tables.remove(&(oid, false));
@@ -154,7 +151,6 @@ impl State {
                     .is_some_and(|log| log.identity_table == oid)
                 {
                     self.log = None;
-                    self.shapes.clear();
                     self.tables.clear();
                 }
             }
@@ -192,7 +188,11 @@ impl State {
 
     fn describe(&mut self, firing: &Firing) -> Result<()> {
         if let Entry::Vacant(place) = self.tables.entry(firing.key()) {
-            place.insert(Described::of(firing)?);
+            place.insert(Table {
+                described: Described::of(firing)?,
+                registered: false,
+                uses: 0,
+            });
         }
         Ok(())
     }
@@ -220,40 +220,14 @@ impl State {
         Ok(())
     }
 
-    /// Describes the table in this transaction unless the sealer already knows its shape.
-    fn mark_shape(&mut self, table: TableKey) -> Result<()> {
-        let (Some(described), Some(transaction)) = (self.tables.get(&table), &mut self.transaction)
-        else {
-            return Err(lost());
-        };
-        let shape = self.shapes.entry(described.id).or_default();
-        if shape.registered || transaction.buffer.has_shape(&described.id) {
-            return Ok(());
-        }
-        // Ask again ever more rarely: on the first use, the second, the fourth …
-        shape.uses += 1;
-        shape.registered = shape.uses.is_power_of_two() && catalog::shape_registered(&described.id);
-        if shape.registered {
-            return Ok(());
-        }
-        let leaf = ShapeLeaf {
-            xid: transaction.xid,
-            position: transaction.buffer.position(),
-            content: &described.content,
-        };
-        self.leaf.clear();
-        leaf.encode(&mut self.leaf);
-        transaction.buffer.push(&self.leaf, None)?;
-        transaction.buffer.add_shape(described.id);
-        Ok(())
-    }
-
     fn row(&mut self, firing: &Firing) -> Result<()> {
-        let (Some(described), Some(transaction)) =
+        let (Some(table), Some(transaction)) =
             (self.tables.get_mut(&firing.key()), &mut self.transaction)
         else {
             return Err(lost());
         };
+        table.mark_shape(transaction, &mut self.leaf)?;
+        let described = &mut table.described;
         self.image.clear();
         let has_image = firing.old.is_some() || firing.new.is_some();
         let mut commit: Hash = [0; 32];
@@ -386,6 +360,32 @@ impl State {
     }
 }
 
+impl Table {
+    /// Describes the table in this transaction unless the sealer already knows its shape.
+    fn mark_shape(&mut self, transaction: &mut Transaction, leaf: &mut Vec<u8>) -> Result<()> {
+        let shape = self.described.id;
+        if self.registered || transaction.buffer.has_shape(&shape) {
+            return Ok(());
+        }
+        // Ask again ever more rarely: on the first use, the second, the fourth …
+        self.uses += 1;
+        self.registered = self.uses.is_power_of_two() && catalog::shape_registered(&shape);
+        if self.registered {
+            return Ok(());
+        }
+        leaf.clear();
+        ShapeLeaf {
+            xid: transaction.xid,
+            position: transaction.buffer.position(),
+            content: &self.described.content,
+        }
+        .encode(leaf);
+        transaction.buffer.push(leaf, None)?;
+        transaction.buffer.add_shape(shape);
+        Ok(())
+    }
+}
+
 fn lost() -> pgrx::pg_sys::panic::ErrorReport {
     error::report(
         PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
@@ -445,6 +445,9 @@ fn ended(committed: bool) {
 /// Tells the launcher that this database has entries to seal.
 fn announce() {
     if let Some(slot) = shared::mine()
+        // Most of the time another writer was faster. The commit went through a lock that the worker takes for its
+        // snapshot after it has cleared the flag: who reads it set is in the snapshot.
+        && !slot.dirty.load(Ordering::Acquire)
         && !slot.dirty.swap(true, Ordering::AcqRel)
         && slot.worker.load(Ordering::Acquire) == 0
     {

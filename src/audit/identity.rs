@@ -6,6 +6,7 @@ use crate::error::{self, Result};
 use crate::pg::{encoding, owner, process, query, snapshot, timeline};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
+use std::collections::HashMap;
 use ward_log::{Beginning, Snapshot};
 
 /// One incarnation of the log: where it is written, and how it began.
@@ -39,22 +40,20 @@ pub enum Succession {
 
 /// The incarnations of the log, the current one last; none when auditing was never enabled.
 pub fn incarnations() -> Vec<Identity> {
-    let mut found = Vec::new();
+    // by the one before: every session asks for them, so the query is one that is soon planned
+    let mut found = HashMap::new();
     query::read(
-        c"WITH RECURSIVE history AS ( \
-            SELECT l.*, 0 AS number FROM ward.audit_log l WHERE previous IS NULL \
-            UNION ALL \
-            SELECT l.*, number + 1 FROM history h JOIN ward.audit_log l ON l.previous = h.incarnation) \
-          SELECT uuid_send(incarnation), convert_to(system_identifier::text, 'UTF8'), \
-            database_oid::bigint, timeline, convert_to(reason, 'UTF8'), left_at, new_xids::int::bigint, restored_size \
-          FROM history ORDER BY number",
+        c"SELECT uuid_send(incarnation), convert_to(system_identifier::text, 'UTF8'), \
+            database_oid::bigint, timeline, convert_to(reason, 'UTF8'), left_at, new_xids::int::bigint, restored_size, \
+            uuid_send(previous) \
+          FROM ward.audit_log",
         &[],
         |row| {
             let system = String::from_utf8(row.bytes(2))
                 .ok()
                 .and_then(|id| id.parse().ok());
             if let (Ok(incarnation), Some(system_identifier)) = (row.bytes(1).try_into(), system) {
-                found.push(Identity {
+                let identity = Identity {
                     incarnation,
                     system_identifier,
                     database_oid: row.int8(3) as u32,
@@ -63,11 +62,19 @@ pub fn incarnations() -> Vec<Identity> {
                     left_at: u64::try_from(row.int8(6)).unwrap_or(0),
                     new_xids: row.int8(7) == 1,
                     restored_size: u64::try_from(row.int8(8)).ok(),
-                });
+                };
+                found.insert(row.bytes(9), identity);
             }
         },
     );
-    found
+    let mut history: Vec<Identity> = found.remove(&[][..]).into_iter().collect();
+    while let Some(next) = history
+        .last()
+        .and_then(|last| found.remove(&last.incarnation[..]))
+    {
+        history.push(next);
+    }
+    history
 }
 
 /// The current incarnation.

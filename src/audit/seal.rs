@@ -25,6 +25,9 @@ use ward_log::{
 
 mod elsewhere;
 
+/// Bytes of a transaction's memory that serve the next one.
+const MOST_KEPT: usize = 1 << 20;
+
 /// What a round did.
 pub enum Round {
     /// The extension or the log is not there.
@@ -260,30 +263,32 @@ fn seal_transaction<'c>(
     check: &mut TransactionCheck,
     writer: &mut BlockWriter,
 ) -> Result<()> {
-    let mut bytes = Vec::new();
-    let mut piece = Vec::new();
+    let mut bytes = std::mem::take(&mut writer.read);
     let mut last: Option<ChunkId> = None;
     for chunk in chunks {
         pgrx::check_for_interrupts!();
-        piece.clear();
+        let before = bytes.len();
         // A chunk that the snapshot does not see belongs to a rolled-back subtransaction.
-        if !journals[chunk.journal as usize].fetch(chunk, &mut piece) {
+        if !journals[chunk.journal as usize].fetch(chunk, &mut bytes) {
             continue;
         }
         let follows =
             last.is_some_and(|last| last.position == chunk.position && last.part + 1 == chunk.part);
         if chunk.part == 0 {
-            check.records(&bytes, |sealable| writer.sealable(&sealable))?;
-            bytes.clear();
+            check.records(&bytes[..before], |sealable| writer.sealable(&sealable))?;
+            bytes.drain(..before);
         } else if !follows {
             check.note(ViolationKind::PositionGap, "a part of a record is missing");
             bytes.clear();
-            piece.clear();
         }
-        bytes.append(&mut piece);
         last = Some(*chunk);
     }
-    check.records(&bytes, |sealable| writer.sealable(&sealable))
+    check.records(&bytes, |sealable| writer.sealable(&sealable))?;
+    if bytes.capacity() <= MOST_KEPT {
+        bytes.clear();
+        writer.read = bytes;
+    }
+    Ok(())
 }
 
 /// Writes leaves of one block into segments and the tree.
@@ -299,6 +304,8 @@ struct BlockWriter<'t> {
     /// Leaves per segment, as a power of two.
     bits: u32,
     scratch: Vec<u8>,
+    /// What was read of the transaction in hand.
+    read: Vec<u8>,
 }
 
 impl<'t> BlockWriter<'t> {
@@ -313,6 +320,7 @@ impl<'t> BlockWriter<'t> {
             orders: Vec::new(),
             bits: store::segment_bits(),
             scratch: Vec::new(),
+            read: Vec::new(),
         }
     }
 

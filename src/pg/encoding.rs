@@ -1,5 +1,6 @@
 //! Text between Rust, which is UTF-8, and the encoding of the database.
 
+use super::unguarded::database_encoding as encoding;
 use pgrx::prelude::*;
 use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_char, c_int};
@@ -11,11 +12,6 @@ const SQL_ASCII: c_int = pg_sys::pg_enc::PG_SQL_ASCII as c_int;
 /// Whether the database stores UTF-8.
 pub fn is_utf8() -> bool {
     encoding() == UTF8
-}
-
-fn encoding() -> c_int {
-    // SAFETY: reads a backend global.
-    unsafe { pg_sys::GetDatabaseEncoding() }
 }
 
 /// Text of the server in UTF-8. SQL_ASCII says nothing about its bytes: what is no UTF-8 there is

@@ -1,5 +1,6 @@
 //! Waking other processes, waiting, and starting workers.
 
+use super::unguarded;
 use pgrx::prelude::*;
 use std::ffi::{c_int, c_long};
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -68,8 +69,7 @@ pub fn data_directory() -> std::path::PathBuf {
 
 /// Now, in microseconds since 1970-01-01 UTC.
 pub fn now_micros() -> i64 {
-    // SAFETY: reads the clock.
-    unix_micros(unsafe { pg_sys::GetCurrentTimestamp() })
+    unix_micros(unguarded::now())
 }
 
 /// Start of the current transaction, in microseconds since 1970-01-01 UTC.

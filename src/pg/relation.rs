@@ -7,6 +7,7 @@ use super::trigger::Firing;
 use super::{encoding, heap, types};
 use crate::error;
 use pgrx::prelude::*;
+use std::borrow::Cow;
 use ward_log::{Column as ShapeColumn, Hash, ImageWriter, Shape, record_id_text};
 
 /// Which columns an audit leaves out or records without their values.
@@ -249,25 +250,20 @@ impl Described {
     }
 
     fn record_id(&mut self, row: &Row) -> Option<String> {
-        let mut parts = Vec::with_capacity(self.key.len());
-        for column in &mut self.key {
-            let mut bytes = Vec::new();
-            // SAFETY: the datum is this column's.
-            unsafe {
-                column
-                    .render
-                    .write(row.get(column.index)?, usize::MAX, &mut bytes)
-            };
-            parts.push(String::from_utf8_lossy(&bytes).into_owned());
+        if let [only] = self.key.as_mut_slice() {
+            return Some(short(only.text(row)?));
         }
-        match parts.as_slice() {
-            [] => None,
-            [only] => Some(record_id_text(only).into_owned()),
-            several => {
-                let joined = serde_json::Value::from(several).to_string();
-                Some(record_id_text(&joined).into_owned())
-            }
-        }
+        let parts: Option<Vec<String>> = self.key.iter_mut().map(|part| part.text(row)).collect();
+        let parts = parts.filter(|parts| !parts.is_empty())?;
+        Some(short(serde_json::Value::from(parts).to_string()))
+    }
+}
+
+/// A record id in the length that a leaf has room for.
+fn short(id: String) -> String {
+    match record_id_text(&id) {
+        Cow::Borrowed(_) => id,
+        Cow::Owned(short) => short,
     }
 }
 
@@ -314,6 +310,18 @@ fn room(len: usize) -> usize {
 }
 
 impl Column {
+    /// The whole value as text; None for NULL.
+    fn text(&mut self, row: &Row) -> Option<String> {
+        let mut bytes = Vec::new();
+        // SAFETY: the datum is this column's.
+        unsafe {
+            self.render
+                .write(row.get(self.index)?, usize::MAX, &mut bytes)
+        };
+        let text = String::from_utf8(bytes);
+        Some(text.unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()))
+    }
+
     fn write(&mut self, row: &Row, image: &mut ImageWriter, changed: bool) {
         if self.redacted {
             image.redacted(self.attnum, changed);

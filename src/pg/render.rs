@@ -3,11 +3,13 @@
 //! Common types are written natively; all others go through their output function with the settings
 //! that output functions read pinned to fixed values for the time of the call.
 
-use super::{encoding, heap};
+use super::{encoding, heap, unguarded};
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
+use std::cell::Cell;
 use std::ffi::{CStr, c_int};
 use std::panic::AssertUnwindSafe;
+use std::ptr;
 use ward_log::{ColumnKind, Cut};
 
 /// How a column's values are written.
@@ -141,7 +143,7 @@ impl Render {
                         return Some(Cut::WITHOUT_TEXT);
                     };
                     let cut = put(CStr::from_ptr(text).to_bytes(), room, out);
-                    pg_sys::pfree(text.cast());
+                    unguarded::free(text.cast());
                     return cut;
                 }
             }
@@ -173,6 +175,22 @@ fn cut_hex(bytes: &[u8]) -> Cut {
 /// Values below this size have a text below PostgreSQL's limit of 1 GB, whatever their type.
 const SAFE: usize = 64 * 1024;
 
+/// Length of a value as text is made of it: uncompressed.
+///
+/// # Safety
+/// `datum` is a varlena value.
+unsafe fn size(datum: pg_sys::Datum) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let stored = datum.cast_mut_ptr::<pg_sys::varlena>();
+        if heap::is_plain(stored) {
+            pgrx::varlena::varsize_any(stored)
+        } else {
+            pg_sys::toast_raw_datum_size(datum)
+        }
+    }
+}
+
 impl Output {
     /// The text of `datum`, palloc'ed; None when it would be longer than PostgreSQL can make one.
     ///
@@ -181,7 +199,7 @@ impl Output {
     unsafe fn call(&mut self, datum: pg_sys::Datum) -> Option<*mut std::ffi::c_char> {
         // SAFETY: the caller's promise; the result is palloc'ed in the current memory context.
         unsafe {
-            if !self.varlena || pg_sys::toast_raw_datum_size(datum) < SAFE {
+            if !self.varlena || size(datum) < SAFE {
                 return Some(pg_sys::OutputFunctionCall(&mut self.function, datum));
             }
             let memory = pg_sys::CurrentMemoryContext;
@@ -255,7 +273,7 @@ pub struct Pinned {
 impl Pinned {
     /// ISO dates in UTC, ISO 8601 intervals, shortest exact floats, hex bytea.
     pub fn new() -> Pinned {
-        // SAFETY: plain globals of this single-threaded backend; pg_tzset caches the zone for good.
+        // SAFETY: plain globals of this single-threaded backend.
         unsafe {
             let saved = Pinned {
                 date_style: pg_sys::DateStyle,
@@ -265,16 +283,28 @@ impl Pinned {
                 bytea: bytea_output,
                 zone: pg_sys::session_timezone,
             };
-            let utc = pg_sys::pg_tzset(c"GMT".as_ptr());
             pg_sys::DateStyle = pg_sys::USE_ISO_DATES as c_int;
             pg_sys::DateOrder = pg_sys::DATEORDER_YMD as c_int;
             pg_sys::IntervalStyle = pg_sys::INTSTYLE_ISO_8601 as c_int;
             pg_sys::extra_float_digits = 1;
             bytea_output = 1; // BYTEA_OUTPUT_HEX
-            pg_sys::session_timezone = utc;
+            pg_sys::session_timezone = utc();
             saved
         }
     }
+}
+
+fn utc() -> *mut pg_sys::pg_tz {
+    thread_local! {
+        static UTC: Cell<*mut pg_sys::pg_tz> = const { Cell::new(ptr::null_mut()) };
+    }
+    UTC.with(|utc| {
+        if utc.get().is_null() {
+            // SAFETY: the name is built in; PostgreSQL keeps a zone that it has looked up for good.
+            utc.set(unsafe { pg_sys::pg_tzset(c"GMT".as_ptr()) });
+        }
+        utc.get()
+    })
 }
 
 impl Drop for Pinned {

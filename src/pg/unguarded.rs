@@ -10,8 +10,16 @@ mod postgres {
     unsafe extern "C-unwind" {
         /// Declared in miscadmin.h: reads a variable.
         pub fn GetUserId() -> pg_sys::Oid;
+        /// Declared in miscadmin.h: reads a variable.
+        pub fn GetSessionUserId() -> pg_sys::Oid;
+        /// Declared in access/xact.h: reads a variable.
+        pub fn GetCurrentSubTransactionId() -> pg_sys::SubTransactionId;
+        /// Declared in utils/timestamp.h: reads the clock.
+        pub fn GetCurrentTimestamp() -> pg_sys::TimestampTz;
         /// Declared in mb/pg_wchar.h: reads a variable.
         pub fn GetDatabaseEncoding() -> c_int;
+        /// Declared in utils/palloc.h: gives memory back.
+        pub fn pfree(pointer: *mut c_void);
         /// Declared in utils/palloc.h: raises for a size above `MaxAllocSize`, and for want of memory
         /// unless it is told not to.
         pub fn palloc_extended(size: usize, flags: c_int) -> *mut c_void;
@@ -25,6 +33,33 @@ const LONGEST: usize = 0x3fff_ffff;
 pub fn user_id() -> pg_sys::Oid {
     // SAFETY: reads the state of this process.
     unsafe { postgres::GetUserId() }
+}
+
+/// Gives palloc'ed memory back.
+///
+/// # Safety
+/// It was palloc'ed, and nobody uses it any more.
+pub unsafe fn free(memory: *mut c_void) {
+    // SAFETY: the caller's promise; what was palloc'ed is taken back without complaint.
+    unsafe { postgres::pfree(memory) }
+}
+
+/// The role that the session acts for.
+pub fn session_user_id() -> pg_sys::Oid {
+    // SAFETY: reads the state of this process.
+    unsafe { postgres::GetSessionUserId() }
+}
+
+/// The current subtransaction.
+pub fn subtransaction() -> pg_sys::SubTransactionId {
+    // SAFETY: reads the state of this process.
+    unsafe { postgres::GetCurrentSubTransactionId() }
+}
+
+/// Now.
+pub fn now() -> pg_sys::TimestampTz {
+    // SAFETY: reads the clock.
+    unsafe { postgres::GetCurrentTimestamp() }
 }
 
 /// The encoding of the database.

@@ -1,6 +1,6 @@
 //! Who is connected, in which role, under which application name.
 
-use super::encoding;
+use super::{encoding, unguarded};
 use pgrx::prelude::*;
 use std::cell::Cell;
 use std::ffi::{CStr, c_char, c_int};
@@ -31,14 +31,12 @@ pub fn names_changed() -> u64 {
 
 /// Oid of the current role.
 pub fn current_role() -> u32 {
-    // SAFETY: reads backend state.
-    unsafe { pg_sys::GetUserId() }.to_u32()
+    unguarded::user_id().to_u32()
 }
 
 /// Oid of the session role.
 pub fn session_role() -> u32 {
-    // SAFETY: reads backend state.
-    unsafe { pg_sys::GetSessionUserId() }.to_u32()
+    unguarded::session_user_id().to_u32()
 }
 
 /// Oid of the role that logged in.

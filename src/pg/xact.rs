@@ -1,5 +1,6 @@
 //! Transaction and subtransaction callbacks, as plain Rust function pointers.
 
+use super::unguarded;
 use pgrx::prelude::*;
 use std::ffi::c_void;
 
@@ -67,8 +68,7 @@ unsafe extern "C-unwind" fn subxact(
 
 /// The current subtransaction's number; 1 is the top level.
 pub fn current_subid() -> u32 {
-    // SAFETY: reads backend state.
-    unsafe { pg_sys::GetCurrentSubTransactionId() }
+    unguarded::subtransaction()
 }
 
 /// The full id of the top-level transaction, assigned if it had none.
