@@ -56,7 +56,7 @@ pgrx::extension_sql_file!(
         "ward_audit_ddl",
         enable::enable_audit,
         enable::disable_audit,
-        worker::seal_audit_trail,
+        worker::request::seal_audit_trail,
         verify::verify_audit_trail_integrity,
         verify::audit_violations,
         checkpoint::audit_checkpoint,

@@ -85,7 +85,7 @@ fn begin() -> Result<()> {
         owner::run(enable::prepare)?;
     }
     policy::lock()?;
-    worker::seal_audit_trail()?;
+    worker::request::seal_audit_trail()?;
     Ok(())
 }
 
