@@ -1,7 +1,8 @@
 //! Targets of ward-log: what a reader takes from tables, exports and files that others may have changed.
 
 use ward_log::{
-    Checkpoint, Image, Leaf, Records, Shape, SignedNote, VerifierKey, WitnessKey, cosigned_at, vkey,
+    Checkpoint, Image, Leaf, Records, Shape, SignedNote, VerifierKey, WitnessKey, cosigned_at,
+    record_of, vkey,
 };
 
 /// What reads as a leaf is written as the same bytes, so no two leaves have one meaning.
@@ -11,6 +12,10 @@ pub fn log_leaf(bytes: &[u8]) {
         leaf.encode(&mut again);
         assert_eq!(again, bytes);
         let _ = leaf.place();
+        if let Leaf::Row(row) = &leaf {
+            let record = row.record_id.map(|id| (&row.shape, id.as_bytes()));
+            assert_eq!(record_of(bytes), record);
+        }
         if let Leaf::Shape(shape) = &leaf {
             let _ = shape.shape();
         }
@@ -18,6 +23,8 @@ pub fn log_leaf(bytes: &[u8]) {
             assert!(!trailer.verify_mac(&[7; 32]));
         }
     }
+    // reads bytes that are no leaf, too
+    let _ = record_of(bytes);
     if let Ok(shape) = Shape::parse_content(bytes) {
         assert_eq!(shape.encode_content().as_deref(), Ok(bytes));
     }

@@ -112,12 +112,12 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "log_leaf" => leaves(),
         "log_record" => {
             let mut records = Vec::new();
-            for leaf in leaves() {
-                push_record(&mut records, &leaf, Some(&image())).unwrap();
+            for (leaf, image) in leaves().iter().zip(images().iter().cycle()) {
+                push_record(&mut records, leaf, Some(image)).unwrap();
             }
             vec![records]
         }
-        "log_image" => vec![image()],
+        "log_image" => images(),
         "checkpoint" => vec![
             checkpoint().sign(&SEED).unwrap().into_bytes(),
             ward_log::vkey(ORIGIN, &SEED).unwrap().into_bytes(),
@@ -134,24 +134,71 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
             for leaf in leaves() {
                 push_record(&mut records, &leaf, None).unwrap();
             }
-            vec![crate::export::written(&leaves(), &image()), records]
+            let exports = images()
+                .into_iter()
+                .map(|image| crate::export::written(&leaves(), &image));
+            exports.chain([records]).collect()
         }
         other => panic!("no target is called {other}"),
     }
 }
 
-fn image() -> Vec<u8> {
+/// Images with old values, new values and both, and every mark that may stand for a value.
+fn images() -> Vec<Vec<u8>> {
+    let old = |writer: &mut ImageWriter<'_>| {
+        writer.begin_old();
+        writer.value(1, b"old");
+        writer.null(2);
+        writer.redacted(3, false);
+        writer.value_or_cut(4, |_| Some(Cut::WITHOUT_TEXT));
+    };
+    let new = |writer: &mut ImageWriter<'_>| {
+        writer.begin_new();
+        writer.value(1, b"new");
+        writer.redacted(3, true);
+        writer.value_or_cut(4, |_| Some(Cut::of(b"abc")));
+        writer.value(5, b"");
+    };
+    let both = |writer: &mut ImageWriter<'_>| {
+        old(writer);
+        new(writer);
+    };
+    vec![image(both), image(old), image(new)]
+}
+
+fn image(write: impl Fn(&mut ImageWriter<'_>)) -> Vec<u8> {
     let mut image = Vec::new();
     let mut writer = ImageWriter::new(&mut image, &[6; 16]);
-    writer.begin_old();
-    writer.value(1, b"old");
-    writer.null(2);
-    writer.begin_new();
-    writer.value(1, b"new");
-    writer.redacted(2, true);
-    writer.value_or_cut(3, |_| Some(Cut::of(b"abc")));
+    write(&mut writer);
     writer.finish().unwrap();
     image
+}
+
+/// Changes of rows: each operation, with and without a record id.
+fn rows() -> Vec<Vec<u8>> {
+    let operations = [
+        (Operation::Insert, Some("1")),
+        (Operation::Update, Some("sha256:00")),
+        (Operation::Delete, None),
+        (Operation::Truncate, None),
+        (Operation::Snapshot, Some("1")),
+    ];
+    let row = |(operation, record_id)| {
+        encode(&Leaf::Row(RowLeaf {
+            operation,
+            xid: 700,
+            position: 2,
+            context_back: 2,
+            occurred_at: 1_700_000_000_000_000,
+            shape: [4; 32],
+            image_commit: match operation {
+                Operation::Truncate => [0; 32],
+                _ => [5; 32],
+            },
+            record_id,
+        }))
+    };
+    operations.into_iter().map(row).collect()
 }
 
 fn leaves() -> Vec<Vec<u8>> {
@@ -176,16 +223,6 @@ fn leaves() -> Vec<Vec<u8>> {
     };
     let content = shape.encode_content().unwrap();
     let leaves = [
-        Leaf::Row(RowLeaf {
-            operation: Operation::Update,
-            xid: 700,
-            position: 2,
-            context_back: 2,
-            occurred_at: 1_700_000_000_000_000,
-            shape: [4; 32],
-            image_commit: [5; 32],
-            record_id: Some("1"),
-        }),
         Leaf::Shape(ShapeLeaf {
             xid: 700,
             position: 1,
@@ -293,7 +330,8 @@ fn leaves() -> Vec<Vec<u8>> {
         }),
     ];
     let leaves = leaves.into_iter().chain(more).chain(orders);
-    let mut encoded: Vec<Vec<u8>> = leaves.map(|leaf| encode(&leaf)).collect();
+    let mut encoded = rows();
+    encoded.extend(leaves.map(|leaf| encode(&leaf)));
     encoded.push(content.clone());
     encoded
 }
