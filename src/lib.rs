@@ -13,6 +13,7 @@ mod guc;
 mod keys;
 mod pg;
 mod posture;
+mod program;
 mod status;
 
 pgrx::pg_module_magic!(name, version);

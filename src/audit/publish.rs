@@ -1,19 +1,22 @@
 //! Publication of checkpoints by the sealing worker: to a table, a file, and a command that may bring cosignatures.
 
-use super::command;
+use super::errand::{self, Errand};
 use super::store::{self, Block};
 use super::{checkpoint, signer};
 use crate::error::{self, Result};
+use crate::pg::shared::{self, Slot};
 use crate::pg::{owner, query, worker};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use pgrx::prelude::*;
 use std::ffi::CString;
-use std::path::Path;
 use std::time::{Duration, Instant};
-use ward_log::{AddCheckpoint, KeyKind, SignedNote, VerifierKey, consistency_proof, cosigned_at};
+use ward_log::{AddCheckpoint, consistency_proof};
 
 /// How soon a checkpoint that could not be signed is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
+
+/// How soon it is looked again whether the courier of the checkpoint before is back.
+const OUT: Duration = Duration::from_secs(1);
 
 static INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(3600);
 static FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
@@ -44,8 +47,8 @@ pub fn init() {
     );
     GucRegistry::define_string_guc(
         c"ward.checkpoint_command",
-        c"Shell command that is given each checkpoint.",
-        c"Standard input: the body of add-checkpoint (C2SP tlog-witness). Standard output: cosignatures, if any. Limited to 10 seconds.",
+        c"Command that is given each checkpoint.",
+        c"An absolute path and arguments, without a shell. Standard input: the body of add-checkpoint (C2SP tlog-witness). Standard output: cosignatures, if any. Limited to 10 seconds.",
         &COMMAND,
         GucContext::Sighup,
         guarded,
@@ -67,6 +70,21 @@ fn text(setting: &GucSetting<Option<CString>>) -> Option<String> {
         .filter(|value| !value.is_empty())
 }
 
+/// What `ward.checkpoint_file` says.
+pub fn file() -> Option<String> {
+    text(&FILE)
+}
+
+/// What `ward.checkpoint_command` says.
+pub fn command() -> Option<String> {
+    text(&COMMAND)
+}
+
+/// What `ward.checkpoint_witnesses` says.
+pub fn witnesses() -> String {
+    text(&WITNESSES).unwrap_or_default()
+}
+
 /// How publication stands.
 pub struct Publication {
     /// Whether checkpoints go anywhere outside the database.
@@ -83,7 +101,7 @@ pub struct Publication {
 pub fn publication() -> Option<Publication> {
     let (identity, block) = (store::identity()?, store::last_block()?);
     let mut state = Publication {
-        leaves: text(&FILE).is_some() || text(&COMMAND).is_some(),
+        leaves: file().is_some() || command().is_some(),
         published: 0,
         cosigned: 0,
         problem: None,
@@ -135,6 +153,10 @@ impl Publisher {
         if let Some(wait) = self.wait() {
             return Ok(Some(wait));
         }
+        // one checkpoint after the other, however long a command takes
+        if shared::mine().is_some_and(Slot::courier_is_out) {
+            return Ok(Some(OUT));
+        }
         let interval = Duration::from_secs(interval);
         match worker::transaction(|| {}, || prepare(interval))? {
             Step::Nothing => self.unpublished = false,
@@ -143,8 +165,8 @@ impl Publisher {
                 pgrx::warning!("pg_ward publishes no checkpoint: {}", report.message());
                 self.not_before = Some(Instant::now() + AGAIN);
             }
-            Step::Publish(prepared) => {
-                publish(prepared)?;
+            Step::Publish(errand) => {
+                publish(&errand);
                 self.unpublished = false;
                 self.not_before = Some(Instant::now() + interval);
             }
@@ -163,16 +185,8 @@ enum Step {
     Nothing,
     Wait(Duration),
     Refused(pgrx::pg_sys::panic::ErrorReport),
-    Publish(Prepared),
-}
-
-/// A checkpoint that is signed and in the table.
-struct Prepared {
-    origin: String,
-    size: u64,
-    note: String,
-    database: String,
-    request: Option<String>,
+    /// It is signed and in the table.
+    Publish(Errand),
 }
 
 /// Signs the head, if it is to be published now, and puts it into the table.
@@ -219,12 +233,12 @@ fn prepare(interval: Duration) -> Result<Step> {
         ],
     )
     .map_err(error::spi)?;
-    prepared(&block, origin, note).map(Step::Publish)
+    Ok(Step::Publish(errand(&block, origin, note)))
 }
 
-fn prepared(block: &Block, origin: String, note: String) -> Result<Prepared> {
+fn errand(block: &Block, origin: String, note: String) -> Errand {
     let mut request = None;
-    if text(&COMMAND).is_some() {
+    if command().is_some() {
         let mut old_size = 0;
         query::read(
             c"SELECT coalesce(max(tree_size), 0) FROM ward.audit_checkpoints \
@@ -255,13 +269,13 @@ fn prepared(block: &Block, origin: String, note: String) -> Result<Prepared> {
         &[],
         |row| database = row.bytes(1),
     );
-    Ok(Prepared {
+    Errand {
         origin,
         size: block.tree_size,
         note,
         database: safe_name(&database),
         request,
-    })
+    }
 }
 
 /// A name that is one component of a path: other bytes than letters, digits, '-' and '_' as %XX.
@@ -278,89 +292,11 @@ fn safe_name(name: &[u8]) -> String {
 }
 
 /// Hands a checkpoint out. What fails here is said in the server's log and must not stop sealing.
-fn publish(prepared: Prepared) -> Result<()> {
-    let Prepared {
-        origin,
-        size,
-        mut note,
-        database,
-        request,
-    } = prepared;
-    if let (Some(command), Some(request)) = (text(&COMMAND), request) {
-        match command::answer_of(&command, request.as_bytes()) {
-            Ok(answer) => {
-                let (lines, names) = cosignatures(&note, &String::from_utf8_lossy(&answer));
-                if !names.is_empty() {
-                    note.push_str(&lines);
-                    worker::transaction(|| {}, || cosigned(&origin, size, &note, names))?;
-                }
-            }
-            Err(reason) => {
-                pgrx::warning!("ward.checkpoint_command failed: {reason}");
-            }
-        }
-    }
-    if let Some(file) = text(&FILE) {
-        let file = file.replace("%d", &database);
-        let file = Path::new(&file);
-        if !file.is_absolute() {
-            pgrx::warning!("ward.checkpoint_file is not an absolute path");
-        } else if let Err(error) = signer::put_file(file, &note) {
-            pgrx::warning!("ward.checkpoint_file cannot be written: {error}");
-        }
-    }
-    Ok(())
-}
-
-/// The signature lines of an answer that are valid cosignatures of known witnesses, and who those are.
-fn cosignatures(note: &str, answer: &str) -> (String, Vec<String>) {
-    let mut witnesses = Vec::new();
-    for text in text(&WITNESSES).unwrap_or_default().split_whitespace() {
-        match VerifierKey::parse(text) {
-            Ok(key) if key.kind() == KeyKind::Witness => witnesses.push(key),
-            Ok(_) => {
-                pgrx::warning!("ward.checkpoint_witnesses: {text} is not the key of a witness");
-            }
-            Err(error) => {
-                pgrx::warning!("ward.checkpoint_witnesses: {error}");
-            }
-        }
-    }
-    let (mut lines, mut names) = (String::new(), Vec::new());
-    for line in answer.lines() {
-        let signed = format!("{note}{line}\n");
-        let Ok(signed) = SignedNote::parse(&signed) else {
-            continue;
-        };
-        let signer = witnesses
-            .iter()
-            .find(|key| cosigned_at(&signed, key).is_ok());
-        if let Some(key) = signer
-            && !names.iter().any(|name| name == key.name())
-        {
-            lines.push_str(line);
-            lines.push('\n');
-            names.push(key.name().to_owned());
-        }
-    }
-    if names.is_empty() && !answer.trim().is_empty() {
+fn publish(errand: &Errand) {
+    errand::write_file(&errand.database, &errand.note);
+    if errand.request.is_some() && !errand.send() {
         pgrx::warning!(
-            "ward.checkpoint_command answered without a cosignature of a witness in ward.checkpoint_witnesses"
+            "ward.checkpoint_command was not run: no background worker is free (raise max_worker_processes)"
         );
     }
-    (lines, names)
-}
-
-/// Stores what came back.
-fn cosigned(origin: &str, size: u64, note: &str, names: Vec<String>) -> Result<()> {
-    Spi::run_with_args(
-        "UPDATE ward.audit_checkpoints SET note = $3, cosigned_by = $4 WHERE origin = $1 AND tree_size = $2",
-        &[
-            origin.into(),
-            (size as i64).into(),
-            note.into(),
-            names.into(),
-        ],
-    )
-    .map_err(error::spi)
 }

@@ -1,12 +1,14 @@
 //! Reads master keys from a file that nobody but the server's user may read.
 
-use super::command::SIZE_LIMIT;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use ward_crypto::{MasterKey, parse_master_keys};
 use zeroize::Zeroizing;
+
+/// The most a source of master keys may hold.
+pub const SIZE_LIMIT: usize = 4096;
 
 /// The keys in the file, the current one first, or the reason why it cannot be used.
 pub fn read(path: &Path) -> Result<Vec<MasterKey>, String> {

@@ -2,9 +2,10 @@
 //! inherit it from the postmaster; never in shared memory, a table, or a setting that can be read.
 
 use super::error::KeyError;
-use super::{command, file};
+use super::file;
 use crate::error::{Result, report_hint};
 use crate::pg::keys::process;
+use crate::program::{self, Talk};
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::{CStr, CString};
@@ -80,7 +81,12 @@ pub fn init() -> Result<()> {
             (Source::File(file), keys)
         }
         (None, Some(command), None) => {
-            let keys = command::output_of(&command)
+            let talk = Talk {
+                input: None,
+                size_limit: file::SIZE_LIMIT,
+                interrupted: || false,
+            };
+            let keys = program::output_of(&command, &talk)
                 .and_then(|output| file::parse(&output))
                 .map_err(|reason| unusable("the output of ward.master_key_command", &reason))?;
             (Source::Command, keys)

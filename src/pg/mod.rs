@@ -6,6 +6,7 @@ pub mod baseline;
 pub mod catalog;
 pub mod columns;
 pub mod context;
+pub mod courier;
 pub mod ddl;
 pub mod dependency;
 pub mod encoding;

@@ -51,6 +51,8 @@ pub struct Slot {
     unreported: AtomicBool,
     /// When the last attempt began, in microseconds since 1970.
     began_at: AtomicI64,
+    /// Until when a courier may be out for this database, in microseconds since 1970.
+    courier_until: AtomicI64,
 }
 
 impl Slot {
@@ -135,6 +137,21 @@ impl Slot {
         Duration::from_micros(u64::try_from(left).unwrap_or(0))
     }
 
+    /// Notes that a courier leaves, who is taken to be lost after `limit`.
+    pub fn courier_leaves(&self, limit: Duration) {
+        self.courier_until.store(from_now(limit), Ordering::Release);
+    }
+
+    /// Notes that the courier is back.
+    pub fn courier_is_back(&self) {
+        self.courier_until.store(0, Ordering::Release);
+    }
+
+    /// Whether a courier is out.
+    pub fn courier_is_out(&self) -> bool {
+        self.courier_until.load(Ordering::Acquire) > process::now_micros()
+    }
+
     /// Gives the slot of a dropped database back. Nobody uses it any more: its database has no
     /// sessions and no worker.
     pub fn free(&self) {
@@ -147,6 +164,7 @@ impl Slot {
         self.journal.store(0, Ordering::Release);
         self.retry_at.store(0, Ordering::Release);
         self.began_at.store(0, Ordering::Release);
+        self.courier_is_back();
         self.worker.store(0, Ordering::Release);
         self.database.store(0, Ordering::Release);
     }

@@ -141,7 +141,7 @@ pub(super) fn connect(database: pg_sys::Oid) {
 
 /// SIGTERM ends the process at its next interrupt check, as it ends any session, even in a long round
 /// or while it waits for a lock; SIGHUP is noted.
-fn handle_signals() {
+pub(super) fn handle_signals() {
     // SAFETY: the handlers only set flags and the process's own latch.
     unsafe {
         #[cfg(not(feature = "pg18"))]

@@ -76,6 +76,9 @@ fn published_cosigned_and_refused_for_a_rewritten_log() {
 
     a_memory_is_kept_outside(&cluster, &mut client, &state);
     cosigned(&cluster, &mut client, &auditor, &file);
+    drop(client);
+    a_command_that_hangs_delays_nothing(&cluster);
+    let mut client = cluster.superuser();
     nobody_else_sets_them(&mut client);
     rewritten(&cluster, &mut client);
 }
@@ -124,8 +127,7 @@ fn cosigned(cluster: &Cluster, client: &mut Client, auditor: &Auditor, file: &st
         home.display(),
         auditor.key
     );
-    fs::write(at("cosign"), script).unwrap();
-    fs::set_permissions(at("cosign"), Permissions::from_mode(0o755)).unwrap();
+    write_program(&at("cosign"), &script);
     configure(cluster, client, "ward.checkpoint_witnesses", &witness);
     configure(cluster, client, "ward.checkpoint_command", &at("cosign"));
     // from nothing, and from what was cosigned before
@@ -161,23 +163,78 @@ fn cosigned(cluster: &Cluster, client: &mut Client, auditor: &Auditor, file: &st
         "{}{}",
         said.outcome, said.error
     );
-    // an answer of somebody else counts for nothing, and a command that fails stops nothing
-    for command in ["echo — witness.example/w AAAA", "exit 3"] {
+    // an answer of somebody else counts for nothing, and a command that fails or is refused stops nothing
+    write_program(&at("fails"), "#!/bin/sh\nexit 3\n");
+    let open = at("open");
+    write_program(&open, "#!/bin/sh\n");
+    fs::set_permissions(&open, Permissions::from_mode(0o777)).unwrap();
+    let commands = [
+        (
+            "/bin/echo \u{2014} witness.example/w AAAA",
+            "answered without a cosignature of a witness in ward.checkpoint_witnesses",
+        ),
+        (&at("fails"), "failed: it exited with status 3"),
+        ("echo x", "failed: its program is not an absolute path"),
+        (
+            "/bin/echo x; id",
+            "failed: it contains ';', which is for a shell",
+        ),
+        (&open, "failed: group or others may write to"),
+    ];
+    for (command, complaint) in commands {
         configure(cluster, client, "ward.checkpoint_command", command);
         run(client, "UPDATE t SET note = 'd'");
         seal_and_verify(client);
         wait_published(client);
+        wait_until(complaint, || {
+            let complaint = format!("ward.checkpoint_command {complaint}");
+            cluster.log().contains(&complaint)
+        });
     }
-    wait_until("the failure is in the log", || {
-        cluster
-            .log()
-            .contains("ward.checkpoint_command failed: it ended with exit status: 3")
-    });
     let state = text(client, STATE).unwrap();
     assert!(state.contains(" leaves published, "), "{state}");
     let cosigned = "SELECT count(*) FROM ward.audit_checkpoints WHERE cosigned_by <> '{}'";
     assert_eq!(number(client, cosigned), 2);
     configure(cluster, client, "ward.checkpoint_command", "");
+}
+
+fn write_program(path: &str, script: &str) {
+    fs::write(path, script).unwrap();
+    fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
+}
+
+/// While it runs, entries are sealed, and the database can be copied, which needs that nobody is connected to it.
+fn a_command_that_hangs_delays_nothing(cluster: &Cluster) {
+    let home = outside(cluster, "hanging");
+    let at = |name: &str| home.join(name).display().to_string();
+    let (started, go) = (at("started"), at("go"));
+    write_program(
+        &at("hang"),
+        &format!(
+            "#!/bin/sh\necho $$ > {started}.new\nmv {started}.new {started}\n\
+             while [ ! -e {go} ]; do sleep 0.1; done\n"
+        ),
+    );
+    let mut client = cluster.superuser();
+    configure(cluster, &mut client, "ward.checkpoint_command", &at("hang"));
+    run(&mut client, "UPDATE t SET note = 'e'");
+    wait_until("the command runs", || Path::new(&started).exists());
+    let sealed = number(&mut client, SEALED);
+    run(&mut client, "UPDATE t SET note = 'f'");
+    seal_and_verify(&mut client);
+    assert!(number(&mut client, SEALED) > sealed);
+    drop(client);
+    let mut other = cluster.client("postgres", "postgres");
+    run(&mut other, "CREATE DATABASE copy TEMPLATE app");
+    run(&mut other, "DROP DATABASE copy WITH (FORCE)");
+    let pid = fs::read_to_string(&started).unwrap();
+    let running = Path::new("/proc").join(pid.trim());
+    assert!(running.exists(), "the command was waited for");
+    fs::write(&go, "").unwrap();
+    wait_until("the command has ended", || !running.exists());
+    let mut client = cluster.superuser();
+    configure(cluster, &mut client, "ward.checkpoint_command", "");
+    wait_published(&mut client);
 }
 
 fn nobody_else_sets_them(client: &mut Client) {

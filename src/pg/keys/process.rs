@@ -34,6 +34,12 @@ pub fn kill_group(leader: u32) {
     }
 }
 
+/// Whether this process was told to end, and has not looked at that yet.
+pub fn told_to_end() -> bool {
+    // SAFETY: a plain global, set by the handler of SIGTERM; the read must not be moved out of a loop.
+    unsafe { std::ptr::read_volatile(&raw const pg_sys::ProcDiePending) != 0 }
+}
+
 /// The user this process acts as.
 pub fn user() -> u32 {
     // SAFETY: takes nothing and cannot fail.

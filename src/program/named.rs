@@ -1,5 +1,4 @@
-//! Which programs the server runs to get its master key: only those that nobody but its own user and
-//! root can replace.
+//! Which programs the server runs: only those that nobody but its own user and root can replace.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
