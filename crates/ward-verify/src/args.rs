@@ -32,6 +32,9 @@ pub enum Command {
     Witness(Witness),
     /// Make the signing key of a witness and print its public key
     Keygen(Keygen),
+    /// Unwrap a log's audit key, for --audit-key. Standard input: a line "key version wrapped" for each version, as
+    /// docs/verify.md gets them from a server
+    AuditKey(AuditKey),
 }
 
 /// Where the trail comes from.
@@ -144,6 +147,17 @@ pub struct Keygen {
     /// The witness's name: a URL without scheme that nobody else uses, such as "audit.example.com/witness"
     #[arg(long)]
     pub name: String,
+    /// The file to make
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+}
+
+/// How audit keys are unwrapped.
+#[derive(Group)]
+pub struct AuditKey {
+    /// The server's master keys, as in ward.master_key_file
+    #[arg(long, value_name = "FILE")]
+    pub master_key: PathBuf,
     /// The file to make
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,

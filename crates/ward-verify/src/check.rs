@@ -8,17 +8,14 @@ use crate::outcome::{self, Anchor, Finding, Outcome, Verdict};
 use crate::removed::Removed;
 use crate::trail::Trail;
 use crate::trust::{Candidates, Held};
-use crate::{input, time};
+use crate::{audit_key, input, time};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use std::num::NonZeroUsize;
-use std::path::Path;
 use std::thread;
-use ward_crypto::SecretKey;
 use ward_log::{
     AuditKeys, Checkpoint, ExportSummary, ExportVerifier, Options, PreparedLine, Violation,
     ViolationType,
 };
-use zeroize::Zeroizing;
 
 /// Verifies, prints the outcome, and returns the verdict.
 pub fn run(args: &Check) -> Result<Verdict, Failure> {
@@ -31,7 +28,7 @@ pub fn run(args: &Check) -> Result<Verdict, Failure> {
 pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome, Failure> {
     let candidates = Candidates::read(&args.trust)?;
     let audit_keys = match &args.audit_key {
-        Some(file) => audit_keys(file)?,
+        Some(file) => audit_key::read(file)?,
         None => Vec::new(),
     };
     let writers_checked = !audit_keys.is_empty();
@@ -243,34 +240,4 @@ impl Findings {
             self.first.push(finding);
         }
     }
-}
-
-/// The audit keys in a file, with their ids.
-fn audit_keys(file: &Path) -> Result<Vec<([u8; 8], Zeroizing<[u8; 32]>)>, Failure> {
-    let text = Zeroizing::new(input::text(file)?);
-    let mut keys = Vec::new();
-    for (number, line) in text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty())
-    {
-        let mut key = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(line.trim(), key.as_mut_slice()).map_err(|_| {
-            Failure::input(
-                file.display(),
-                format!(
-                    "line {} is not an audit key of 64 hexadecimal digits",
-                    number + 1
-                ),
-            )
-        })?;
-        keys.push((SecretKey::new(*key).id().0, key));
-    }
-    if keys.is_empty() {
-        return Err(Failure::input(
-            file.display(),
-            "the file holds no audit key",
-        ));
-    }
-    Ok(keys)
 }

@@ -6,8 +6,9 @@ use crate::pipeline;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use postgres::config::{Host, SslMode};
 use postgres::{Config, NoTls};
-use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, IsTerminal, Read};
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use ward_log::{AuditKeys, MAX_EXPORT_LINE, PreparedLine};
 
@@ -25,6 +26,21 @@ pub fn text(file: &Path) -> Result<String, Failure> {
         .read_to_string(&mut text)
         .map_err(failed)?;
     Ok(text)
+}
+
+/// Makes a file that only its owner may read.
+pub fn new_secret(file: &Path, content: &[u8]) -> Result<(), Failure> {
+    let failed = |error| Failure::File(file.display().to_string(), error);
+    let mut made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .map_err(failed)?;
+    made.set_permissions(Permissions::from_mode(0o600))
+        .map_err(failed)?;
+    made.write_all(content).map_err(failed)?;
+    made.sync_all().map_err(failed)
 }
 
 /// A file that ends with a signed note. psql adds an empty line to what it prints.

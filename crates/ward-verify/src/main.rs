@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod audit_key;
 mod check;
 mod consistency;
 mod failure;
@@ -45,6 +46,7 @@ fn run(command: Command) -> Result<u8, Failure> {
         Command::Proof(args) => proof::run(&args)?,
         Command::Consistency(args) => consistency::run(&args)?,
         Command::Witness(args) => return witness::run(&args),
+        Command::AuditKey(args) => return audit_key::run(&args),
         Command::Keygen(args) => return witness::keygen(&args),
     };
     Ok(verdict.exit_code())

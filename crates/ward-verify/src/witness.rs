@@ -5,9 +5,9 @@ use crate::args::{Keygen, Witness};
 use crate::failure::Failure;
 use crate::{input, time};
 use rand::TryRng;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use ward_log::{
     AddCheckpoint, Checkpoint, SignedNote, VerifierKey, WitnessKey, empty_root, verify_consistency,
@@ -153,18 +153,8 @@ pub fn keygen(args: &Keygen) -> Result<u8, Failure> {
         .try_fill_bytes(seed.as_mut_slice())
         .map_err(|error| Failure::input("random bytes", error))?;
     let key = WitnessKey::new(&args.name, seed).map_err(|error| Failure::input("--name", error))?;
-    let failed = |error| Failure::File(args.out.display().to_string(), error);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&args.out)
-        .map_err(failed)?;
-    file.set_permissions(Permissions::from_mode(0o600))
-        .map_err(failed)?;
-    file.write_all(key.to_text().as_bytes()).map_err(failed)?;
-    file.write_all(b"\n").map_err(failed)?;
-    file.sync_all().map_err(failed)?;
+    let text = Zeroizing::new(format!("{}\n", *key.to_text()));
+    input::new_secret(&args.out, text.as_bytes())?;
     println!("{}", key.vkey());
     Ok(0)
 }

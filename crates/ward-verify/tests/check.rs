@@ -385,3 +385,63 @@ fn a_report_counts_per_table_and_day() {
     );
     assert!(page.contains("anchored"));
 }
+
+/// The audit key comes out of what the server stores of it with the server's master key only.
+#[test]
+fn the_audit_key_is_unwrapped_with_the_master_key() {
+    let scene = Scene::new();
+    let key = uuid::Uuid::from_bytes([7; 16]);
+    let master = |byte: u8| ward_crypto::MasterKey::new(ward_crypto::SecretKey::new([byte; 32]));
+    let row = |version: u32, purpose: &str, material: u8| {
+        let context = ward_crypto::WrapContext {
+            key: key.into_bytes(),
+            version,
+            purpose,
+        };
+        let secret = ward_crypto::SecretKey::new([material; 32]);
+        let wrapped = ward_crypto::wrap_key(&master(1), &context, &secret, [material; 24]).unwrap();
+        format!("{key} {version} {}\n", hex::encode(wrapped))
+    };
+    let masters = scene.write(
+        "master.key",
+        &format!("{}\n{}\n", "02".repeat(32), "01".repeat(32)),
+    );
+    let unwrap = |masters: &str, out: &str, rows: &str| {
+        let args = ["audit-key", "--master-key", masters, "--out", out];
+        scene.run_with(&args, rows)
+    };
+    let rows = row(1, "audit", 8) + "\n" + &row(2, "audit", 9);
+    let ran = unwrap(&masters, "audit.key", &rows);
+    assert_eq!(ran.code, 0, "{}{}", ran.out, ran.err);
+    assert_eq!(ran.out, "audit keys written: 2\n");
+    assert_eq!(
+        scene.read("audit.key"),
+        format!("{}\n{}\n", "08".repeat(32), "09".repeat(32))
+    );
+    let mode = std::fs::metadata(scene.path("audit.key")).unwrap();
+    assert_eq!(
+        std::os::unix::fs::PermissionsExt::mode(&mode.permissions()) & 0o777,
+        0o600
+    );
+    // it replaces nothing
+    assert_eq!(unwrap(&masters, "audit.key", &rows).code, 2);
+
+    let other = scene.write("other.key", &"02".repeat(32));
+    let right = row(1, "audit", 8);
+    let (id, rest) = right.split_once(' ').unwrap();
+    for (masters, rows, complaint) in [
+        (&other, right.clone(), "under master key"),
+        (&masters, row(1, "data_encryption", 8), "corrupt"),
+        (&masters, right.replacen(" 1 ", " 3 ", 1), "corrupt"),
+        (&masters, String::new(), "holds no key"),
+        (&masters, format!("{id} 1"), "line 1 of standard input"),
+        (&masters, format!("x {rest}"), "not a UUID"),
+        (&masters, right.replacen(" 1 ", " -1 ", 1), "not a number"),
+        (&masters, format!("{id} 1 xy"), "not hexadecimal"),
+    ] {
+        let ran = unwrap(masters, "none.key", &rows);
+        assert_eq!(ran.code, 2, "{complaint}");
+        assert!(ran.err.contains(complaint), "{}", ran.err);
+        assert!(!scene.path("none.key").exists(), "{complaint}");
+    }
+}
