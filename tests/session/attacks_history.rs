@@ -1,55 +1,19 @@
 //! Attacks on the history as a whole, by a superuser who may have everything but the audit key; the auditor holds a
 //! checkpoint. Everything is consistent in itself afterwards: only the checkpoint, or the signer's memory, shows it.
 
-use crate::audit_identity::{check, judged};
 use crate::audited_table;
-use crate::ward_verify::{Auditor, export};
+use ward_tests::auditor::check;
+use ward_tests::auditor::{Auditor, export};
 use ward_tests::postgres::Client;
+use ward_tests::rewrite::{put_back, save, write_on};
 use ward_tests::{
     Cluster, Options, SUPERUSER, ServerFiles, number, refused, run, seal_and_verify, text, texts,
-    verify, wait_until,
+    verify,
 };
 
 const SEALED: &str = "SELECT max(tree_size) FROM ward.audit_blocks";
 const CHECKPOINT: &str = "SELECT ward.audit_checkpoint()";
 const SIGNER: &str = "SELECT state || ' ' || signed_size FROM ward.audit_signer_state()";
-
-/// Keeps what is needed to rebuild the log as it is now.
-fn save(client: &mut Client) {
-    run(
-        client,
-        "CREATE TABLE saved_block AS SELECT * FROM ward.audit_block;
-         CREATE TABLE saved_tile AS SELECT * FROM ward.audit_tile",
-    );
-}
-
-/// Rebuilds the log of that time: leaves, tree, tiles and block rows fit.
-fn put_back(client: &mut Client, kept: i64) {
-    run(
-        client,
-        &format!(
-            "BEGIN;
-             DELETE FROM ward.audit_segment_000000 WHERE entry_id >= {kept};
-             DELETE FROM ward.audit_tile; INSERT INTO ward.audit_tile SELECT * FROM saved_tile;
-             DELETE FROM ward.audit_block; INSERT INTO ward.audit_block SELECT * FROM saved_block;
-             DELETE FROM ward.audit_journal_0; DELETE FROM ward.audit_journal_1;
-             COMMIT"
-        ),
-    );
-}
-
-/// Writes until the log has more leaves than that. The worker that remembers the former log has to notice first.
-fn write_on(client: &mut Client, beyond: i64) {
-    wait_until("the worker seals the new end of the log", || {
-        run(
-            client,
-            "INSERT INTO t SELECT coalesce(max(id), 0) + 1, 'another story' FROM t",
-        );
-        let _ = client.batch_execute("SELECT ward.seal_audit_trail()");
-        number(client, SEALED) > beyond
-    });
-    seal_and_verify(client);
-}
 
 #[test]
 fn the_end_cut_off_then_everything_rewritten_from_a_point_then_declared() {
@@ -76,17 +40,13 @@ fn the_end_cut_off_then_everything_rewritten_from_a_point_then_declared() {
     let held = auditor.keep(&mut client, CHECKPOINT, "held");
     let signed = number(&mut client, SEALED);
     let said = check(&cluster, &auditor, &[&early, &held]);
-    assert_eq!(
-        said.outcome["verdict"], "anchored",
-        "{}{}",
-        said.outcome, said.error
-    );
+    said.is("anchored");
 
     // cut off, or an old copy put back: that is the same
     put_back(&mut client, kept);
     assert!(verify(&mut client).is_valid);
     let said = check(&cluster, &auditor, &[&early, &held]);
-    judged(&said, "restored_undeclared", 1, "restored_undeclared", kept);
+    said.finds("restored_undeclared", 1, "restored_undeclared", kept);
     assert_eq!(
         text(&mut client, SIGNER).unwrap(),
         format!("refused {signed}")
@@ -95,7 +55,7 @@ fn the_end_cut_off_then_everything_rewritten_from_a_point_then_declared() {
     // rewritten from there on
     write_on(&mut client, signed);
     let said = check(&cluster, &auditor, &[&early, &held]);
-    judged(&said, "tampered", 1, "checkpoint_mismatch", early_size);
+    said.finds("tampered", 1, "checkpoint_mismatch", early_size);
     let error = refused(&mut client, CHECKPOINT);
     assert_eq!(error.code().code(), "XX001", "{}", error.message());
 
@@ -109,7 +69,8 @@ fn a_forged_declaration(
     auditor: &Auditor,
     [early, held]: [&str; 2],
 ) {
-    save_anew(client);
+    run(client, "DROP TABLE saved_block, saved_tile");
+    save(client);
     let kept = number(client, SEALED);
     let incarnations = "SELECT count(*) FROM ward.audit_log";
     // type, version, xid, position, context_back, time, restored_size, reason; then the framing of a journal record
@@ -129,8 +90,8 @@ fn a_forged_declaration(
     assert_eq!(found, [format!("recorded_violation {}", kept + 1)]);
     assert_eq!(number(client, incarnations), 1);
     let said = check(cluster, auditor, &[early]);
-    assert_eq!(said.outcome["verdict"], "tampered");
-    judged(&said, "tampered", 1, "recorded_violation", kept + 1);
+    said.is("tampered");
+    said.finds("tampered", 1, "recorded_violation", kept + 1);
     assert_eq!(refused(client, CHECKPOINT).code().code(), "XX001");
 
     // undone, and done through the front door
@@ -144,19 +105,14 @@ fn a_forged_declaration(
     assert_eq!(number(client, incarnations), 2);
     run(client, CHECKPOINT);
     let said = check(cluster, auditor, &[early, held]);
-    judged(&said, "restored_declared", 4, "restored_declared", size);
+    said.finds("restored_declared", 4, "restored_declared", size);
     let restore = &said.outcome["restores"][0];
     assert_eq!(restore["roles"][0], SUPERUSER);
     assert_eq!(restore["reason"], "routine maintenance");
     // it does not excuse what lies before the size it names
     let other = export(cluster, auditor, 0);
     let said = auditor.run(&["check", &other, "--json"]);
-    assert_eq!(said.outcome["verdict"], "unanchored");
-}
-
-fn save_anew(client: &mut Client) {
-    run(client, "DROP TABLE saved_block, saved_tile");
-    save(client);
+    said.is("unanchored");
 }
 
 #[test]
@@ -179,15 +135,10 @@ fn two_histories_served_to_two_auditors() {
     let second = auditor.keep(&mut client, CHECKPOINT, "second");
     // each is content with what he is shown
     let said = check(&cluster, &auditor, &[&common, &second]);
-    assert_eq!(
-        said.outcome["verdict"], "anchored",
-        "{}{}",
-        said.outcome, said.error
-    );
+    said.is("anchored");
     // until they compare
     let said = check(&cluster, &auditor, &[&common, &first, &second]);
-    judged(
-        &said,
+    said.finds(
         "tampered",
         1,
         "checkpoint_mismatch",

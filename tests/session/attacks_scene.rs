@@ -1,11 +1,11 @@
 //! A sealed log to attack. Tests share it: each attacks it inside a transaction that is rolled back, verifies in the
 //! same transaction, and has `ward-verify` look at an export of what it left.
 
-use crate::ward_verify::program;
 use std::fmt::Write as _;
 use std::fs;
 use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use ward_tests::auditor::program;
 use ward_tests::postgres::Client;
 use ward_tests::{Cluster, Options, number, run, seal_and_verify, tamper, verify};
 

@@ -1,17 +1,6 @@
 //! Cases that a capture by triggers easily gets wrong.
 
-use ward_tests::postgres::Client;
-use ward_tests::{Cluster, number, run, seal_and_verify, texts, wait_until};
-
-/// The changes, as `operation table record`, in order.
-fn changes(client: &mut Client) -> Vec<String> {
-    seal_and_verify(client);
-    texts(
-        client,
-        "SELECT concat_ws(' ', operation, table_name, record_id)
-         FROM ward.audit_trail WHERE operation <> 'EVENT' ORDER BY entry_id",
-    )
-}
+use ward_tests::{Cluster, changes, number, run, seal_and_verify, texts, wait_until};
 
 #[test]
 fn inheritance_through_the_parent_and_the_children() {

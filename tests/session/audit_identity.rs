@@ -1,11 +1,11 @@
 //! The log goes on elsewhere: after a promotion, a recovery to a point in time, a copy, a dump, an upgrade; and the
 //! clock is set back. Nothing is lost or reported as tampered with, and who holds a checkpoint learns what happened.
 
-use crate::ward_verify::{Auditor, Said, export};
 use crate::{ENTRIES_OF_T, audited_table};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use ward_tests::auditor::{Auditor, check, export};
 use ward_tests::postgres::Client;
 use ward_tests::{
     Cluster, DATABASE, MasterKey, Options, SUPERUSER, ServerFiles, number, random_key, refused,
@@ -15,33 +15,6 @@ use ward_tests::{
 const SEALED: &str = "SELECT max(tree_size) FROM ward.audit_blocks";
 const REASONS: &str = "SELECT reason FROM ward.audit_log ORDER BY left_at, new_xids";
 const SIGNER: &str = "SELECT state FROM ward.audit_signer_state()";
-
-/// Verifies the trail as it is now against checkpoints.
-pub fn check(cluster: &Cluster, auditor: &Auditor, checkpoints: &[&str]) -> Said {
-    let trail = export(cluster, auditor, 0);
-    let mut args = vec!["check", &trail, "--key", &auditor.key, "--json"];
-    for checkpoint in checkpoints {
-        args.extend(["--checkpoint", checkpoint]);
-    }
-    auditor.run(&args)
-}
-
-/// The verdict is this one, and nothing else was found than one thing at this entry.
-pub fn judged(said: &Said, verdict: &str, code: i32, kind: &str, entry: i64) {
-    assert_eq!(
-        said.outcome["verdict"], verdict,
-        "{}{}",
-        said.outcome, said.error
-    );
-    assert_eq!(said.code, code);
-    assert_eq!(said.outcome["findings_total"], 1, "{}", said.outcome);
-    assert_eq!(said.outcome["findings"][0]["kind"], kind);
-    assert_eq!(
-        said.outcome["findings"][0]["entry"], entry,
-        "{}",
-        said.outcome
-    );
-}
 
 fn caught_up(primary: &mut Client, standby: &mut Client) {
     let position = text(primary, "SELECT pg_current_wal_lsn()::text").unwrap();
@@ -99,28 +72,20 @@ fn a_standby_verifies_and_goes_on_after_its_promotion_with_a_prepared_transactio
     assert_eq!(texts(&mut there, REASONS), ["created", "promoted"]);
 
     let said = check(&standby, &auditor, &[&before]);
-    assert_eq!(
-        said.outcome["verdict"], "anchored",
-        "{}{}",
-        said.outcome, said.error
-    );
+    said.is("anchored");
     let said = check(&standby, &auditor, &[&before, &lost]);
-    judged(&said, "lost_at_failover", 4, "lost_at_failover", kept);
+    said.finds("lost_at_failover", 4, "lost_at_failover", kept);
     // the new history is signed under another name, with the same key
     let new = auditor.keep(&mut there, "SELECT ward.audit_checkpoint()", "new");
     let said = check(&standby, &auditor, &[&new]);
-    assert_eq!(
-        said.outcome["verdict"], "anchored",
-        "{}{}",
-        said.outcome, said.error
-    );
+    said.is("anchored");
     run(
         &mut there,
         "SELECT ward.declare_restore('db2 took over from db1')",
     );
     seal_and_verify(&mut there);
     let said = check(&standby, &auditor, &[&lost]);
-    judged(&said, "restored_declared", 4, "restored_declared", kept);
+    said.finds("restored_declared", 4, "restored_declared", kept);
     assert_eq!(said.outcome["restores"][0]["roles"][0], SUPERUSER);
 }
 
@@ -188,7 +153,7 @@ fn a_recovery_to_a_point_in_time_is_signed_only_when_it_is_declared() {
         ["created", "recovered: at restore point \"good\""]
     );
     let said = check(&restored, &auditor, &[&agreed, &lost]);
-    judged(&said, "restored_undeclared", 1, "restored_undeclared", kept);
+    said.finds("restored_undeclared", 1, "restored_undeclared", kept);
     let error = refused(&mut client, "SELECT ward.audit_checkpoint()");
     assert_eq!(error.code().code(), "XX001", "{}", error.message());
     assert_eq!(text(&mut client, SIGNER).as_deref(), Some("refused"));
@@ -248,7 +213,7 @@ fn declared(
         fs::read_to_string(lost).unwrap().trim_end()
     );
     let said = check(cluster, auditor, &[agreed, lost, &new]);
-    judged(&said, "restored_declared", 4, "restored_declared", kept);
+    said.finds("restored_declared", 4, "restored_declared", kept);
     let restore = &said.outcome["restores"][0];
     assert_eq!(restore["restored_size"], kept);
     assert_eq!(
@@ -257,11 +222,7 @@ fn declared(
     );
     // who has seen that need not be told again
     let said = check(cluster, auditor, &[agreed, &new]);
-    assert_eq!(
-        said.outcome["verdict"], "anchored",
-        "{}{}",
-        said.outcome, said.error
-    );
+    said.is("anchored");
 }
 
 /// Transaction ids that a fresh cluster has not come to yet.
@@ -335,13 +296,9 @@ fn a_dump_restored_into_a_fresh_cluster_goes_on() {
     );
 
     let said = check(&target, &auditor, &[&agreed]);
-    assert_eq!(
-        said.outcome["verdict"], "anchored",
-        "{}{}",
-        said.outcome, said.error
-    );
+    said.is("anchored");
     let said = check(&target, &auditor, &[&later]);
-    judged(&said, "restored_undeclared", 1, "restored_undeclared", kept);
+    said.finds("restored_undeclared", 1, "restored_undeclared", kept);
     let size = number(
         &mut client,
         "SELECT ward.declare_restore('moved to new hardware')",
@@ -349,7 +306,7 @@ fn a_dump_restored_into_a_fresh_cluster_goes_on() {
     assert_eq!(size, kept);
     seal_and_verify(&mut client);
     let said = check(&target, &auditor, &[&agreed, &later]);
-    judged(&said, "restored_declared", 4, "restored_declared", kept);
+    said.finds("restored_declared", 4, "restored_declared", kept);
     // what was written there cannot be written here again
     let partial = export(&target, &auditor, number(&mut client, SEALED) - 1);
     assert_eq!(auditor.run(&["check", &partial, "--partial"]).code, 3);
@@ -383,11 +340,7 @@ fn an_upgraded_cluster_goes_on() {
     assert_eq!(number(&mut client, ENTRIES_OF_T), 710);
     assert_eq!(texts(&mut client, REASONS), ["created", "transferred"]);
     let said = check(&new, &auditor, &[&held]);
-    assert_eq!(
-        said.outcome["verdict"], "anchored",
-        "{}{}",
-        said.outcome, said.error
-    );
+    said.is("anchored");
 }
 
 /// Lets a program see another time: a file holds how many seconds off the clock is.

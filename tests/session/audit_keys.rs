@@ -1,8 +1,9 @@
 //! The keys of the log are replaced: the one that signs checkpoints, and the one that authenticates writers.
 
-use crate::audit_identity::check;
 use crate::audited_table;
-use crate::ward_verify::Auditor;
+use std::fs;
+use std::path::Path;
+use ward_tests::auditor::{Auditor, check, export};
 use ward_tests::{
     Cluster, DATABASE, Options, SUPERUSER, ServerFiles, number, refused, run, seal_and_verify,
     text, wait_until,
@@ -62,11 +63,7 @@ fn who_knows_only_the_first_signing_key_follows_its_replacement() {
     );
     let refs: Vec<&str> = held.iter().map(String::as_str).collect();
     let said = check(&cluster, &auditor, &refs);
-    assert_eq!(
-        said.outcome["verdict"], "anchored",
-        "{}{}",
-        said.outcome, said.error
-    );
+    said.is("anchored");
     assert_eq!(said.outcome["unanchored_tail"], 0);
 
     // once a checkpoint was published, the old keys sign no more
@@ -85,11 +82,7 @@ fn who_knows_only_the_first_signing_key_follows_its_replacement() {
     let mut all = refs.clone();
     all.push(&new);
     let said = check(&cluster, &auditor, &all);
-    assert_eq!(
-        said.outcome["verdict"], "anchored",
-        "{}{}",
-        said.outcome, said.error
-    );
+    said.is("anchored");
     assert_eq!(said.outcome["key_changes"][1]["followed"], true);
     // without the checkpoints that both keys have signed, nothing vouches for the new one
     let said = check(&cluster, &auditor, &[refs[0], &new]);
@@ -100,14 +93,14 @@ fn who_knows_only_the_first_signing_key_follows_its_replacement() {
         said.error
     );
 
-    audit_key(&cluster);
+    audit_key(&cluster, &auditor);
     drop(client);
     other_encodings(&cluster);
     copied(&cluster);
 }
 
 /// Entries under the old audit key stay valid, and new ones are under the new.
-fn audit_key(cluster: &Cluster) {
+fn audit_key(cluster: &Cluster, auditor: &Auditor) {
     let mut client = cluster.superuser();
     run(
         &mut client,
@@ -122,6 +115,26 @@ fn audit_key(cluster: &Cluster) {
     );
     run(&mut other, "INSERT INTO t SELECT max(id) + 1, 'f' FROM t");
     seal_and_verify(&mut client);
+    // and whoever has the server's master key can have all of them checked
+    let query = "SELECT string_agg(concat_ws(' ', key, version, encode(wrapped, 'hex')), E'\\n')
+                 FROM ward.encryption_key JOIN ward.encryption_key_version USING (key)
+                 WHERE purpose = 'audit' AND wrapped IS NOT NULL";
+    let rows = auditor.keep(&mut client, query, "rows");
+    let master = cluster.master_key_file().display().to_string();
+    let keys = auditor.path("audit.key").display().to_string();
+    let args = ["audit-key", "--master-key", &master, "--out", &keys];
+    let said = auditor.run_with(&args, Path::new(&rows));
+    assert_eq!(said.code, 0, "{}", said.error);
+    let trail = export(cluster, auditor, 0);
+    let said = auditor.run(&["check", &trail, "--audit-key", &keys, "--json"]);
+    said.is("unanchored");
+    assert_eq!(said.outcome["writers_checked"], true);
+    // without the last version, the last transactions are somebody else's
+    let some = fs::read_to_string(&keys).unwrap();
+    fs::write(&keys, &some[..65]).unwrap();
+    let said = auditor.run(&["check", &trail, "--audit-key", &keys, "--json"]);
+    said.is("tampered");
+    assert_eq!(said.outcome["findings"][0]["kind"], "trailer_forged");
 }
 
 /// What a restore is declared with is text in whatever encoding the database has.

@@ -2,18 +2,7 @@
 
 use crate::audited_table;
 use std::io::Write;
-use ward_tests::postgres::Client;
-use ward_tests::{Cluster, refused, run, seal_and_verify, texts};
-
-/// The changes since the last call's `after`, as `operation table record`, in order.
-fn changes(client: &mut Client) -> Vec<String> {
-    seal_and_verify(client);
-    texts(
-        client,
-        "SELECT concat_ws(' ', operation, table_name, record_id)
-         FROM ward.audit_trail WHERE operation <> 'EVENT' ORDER BY entry_id",
-    )
-}
+use ward_tests::{Cluster, changes, refused, run, seal_and_verify, texts};
 
 #[test]
 fn insert_update_delete_with_their_values() {

@@ -201,22 +201,3 @@ fn generated_and_excluded_and_redacted_columns() {
     assert!(trail[1].contains("{secret}"), "{trail:?}");
     assert!(!trail.concat().contains("canary"), "{trail:?}");
 }
-
-#[test]
-fn tables_without_a_primary_key_and_with_a_composite_one() {
-    let cluster = Cluster::with_extension();
-    let mut client = cluster.superuser();
-    run(
-        &mut client,
-        "CREATE TABLE bare (a int); CREATE TABLE two (a int, b text, PRIMARY KEY (a, b));
-         SELECT ward.enable_audit('bare'), ward.enable_audit('two');
-         INSERT INTO bare VALUES (1); INSERT INTO two VALUES (1, 'x'), (1, 'y')",
-    );
-    seal_and_verify(&mut client);
-    let records =
-        "SELECT count(DISTINCT record_id) FROM ward.audit_trail WHERE operation <> 'EVENT'";
-    assert_eq!(number(&mut client, records), 2);
-    let none =
-        "SELECT count(*) FROM ward.audit_trail WHERE operation <> 'EVENT' AND record_id IS NULL";
-    assert_eq!(number(&mut client, none), 1);
-}

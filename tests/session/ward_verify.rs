@@ -1,101 +1,11 @@
 //! From the server to the auditor: export, checkpoint and public key leave the cluster, and `ward-verify` judges them.
 
 use crate::audited_table;
-use std::env;
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use ward_tests::auditor::{Auditor, export};
 use ward_tests::postgres::Client;
-use ward_tests::{
-    Cluster, DATABASE, number, refused, run, seal_and_verify, tamper, text, wait_until,
-};
-
-/// The verifier.
-pub fn program() -> PathBuf {
-    env::var_os("WARD_VERIFY")
-        .expect("WARD_VERIFY names no ward-verify: run the session tests with `make test`")
-        .into()
-}
-
-/// What an auditor has.
-pub struct Auditor {
-    directory: tempfile::TempDir,
-    pub key: String,
-}
-
-pub struct Said {
-    pub code: i32,
-    pub outcome: serde_json::Value,
-    pub error: String,
-}
-
-impl Auditor {
-    pub fn new(client: &mut Client) -> Self {
-        Self {
-            directory: tempfile::TempDir::with_prefix("auditor-").unwrap(),
-            key: text(client, "SELECT ward.audit_public_key()").unwrap(),
-        }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    /// Keeps what a query answers.
-    pub fn keep(&self, client: &mut Client, query: &str, name: &str) -> String {
-        fs::write(self.path(name), text(client, query).unwrap()).unwrap();
-        self.path(name).display().to_string()
-    }
-
-    pub fn run(&self, args: &[&str]) -> Said {
-        self.run_with(args, Path::new("/dev/null"))
-    }
-
-    fn run_with(&self, args: &[&str], input: &Path) -> Said {
-        let output = Command::new(program())
-            .args(args)
-            .current_dir(self.directory.path())
-            .stdin(fs::File::open(input).unwrap())
-            .output()
-            .unwrap();
-        let out = String::from_utf8(output.stdout).unwrap();
-        Said {
-            code: output.status.code().unwrap(),
-            outcome: serde_json::from_str(&out).unwrap_or(serde_json::Value::String(out)),
-            error: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-
-    /// Verifies an export against a checkpoint.
-    pub fn check(&self, export: &str, checkpoint: &str) -> Said {
-        self.run(&[
-            "check",
-            export,
-            "--key",
-            &self.key,
-            "--checkpoint",
-            checkpoint,
-            "--json",
-        ])
-    }
-}
-
-/// Exports as the manual says: with psql.
-pub fn export(cluster: &Cluster, auditor: &Auditor, from: i64) -> String {
-    let file = auditor.path("trail.ward");
-    let status = cluster
-        .client_program("psql", DATABASE)
-        .args(["-XqAt", "-v", "ON_ERROR_STOP=1", "-c"])
-        .arg(format!(
-            "COPY (SELECT ward.export_audit_trail({from})) TO STDOUT"
-        ))
-        .stdout(Stdio::from(fs::File::create(&file).unwrap()))
-        .status()
-        .unwrap();
-    assert!(status.success());
-    file.display().to_string()
-}
+use ward_tests::{Cluster, DATABASE, number, refused, run, seal_and_verify, tamper, wait_until};
 
 #[test]
 fn an_honest_trail_is_anchored_up_to_the_checkpoint() {
@@ -122,7 +32,7 @@ fn an_honest_trail_is_anchored_up_to_the_checkpoint() {
     let trail = export(&cluster, &auditor, 0);
     let said = auditor.check(&trail, &held);
     assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);
-    assert_eq!(said.outcome["verdict"], "anchored");
+    said.is("anchored");
     assert_eq!(said.outcome["last_covered_entry"], covered - 1);
     assert_eq!(said.outcome["unanchored_tail"], size - covered);
     assert_eq!(said.outcome["entries"], size);
@@ -203,7 +113,7 @@ fn straight_from_the_server(cluster: &Cluster, client: &mut Client, auditor: &Au
         "--json",
     ]);
     assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);
-    assert_eq!(said.outcome["verdict"], "anchored");
+    said.is("anchored");
     let said = auditor.run(&["check", "--server", &server("nobody")]);
     assert_eq!(said.code, 2);
     assert!(said.error.contains("permission denied"), "{}", said.error);
@@ -251,7 +161,7 @@ fn a_trail_restored_from_an_old_copy_and_continued_contradicts_the_checkpoint() 
     assert_eq!(auditor.run(&["check", &trail]).code, 3);
     let said = auditor.check(&trail, &held);
     assert_eq!(said.code, 1, "{}{}", said.outcome, said.error);
-    assert_eq!(said.outcome["verdict"], "tampered");
+    said.is("tampered");
     assert_eq!(said.outcome["findings"][0]["kind"], "checkpoint_mismatch");
     let link = refused_or_link(&mut client, &auditor, &held);
     assert_ne!(link, Some(0));
@@ -361,6 +271,6 @@ fn a_witness_follows_the_log_and_a_reader_sees_its_cosignature() {
         "--json",
     ]);
     assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);
-    assert_eq!(said.outcome["verdict"], "cosigned");
+    said.is("cosigned");
     assert_eq!(said.outcome["unanchored_tail"], 0);
 }

@@ -5,12 +5,14 @@
 //! dropped. It never touches a cluster of the machine. Run by root, the server runs as user
 //! `postgres`, because PostgreSQL refuses to run as root.
 
+pub mod auditor;
 mod cluster;
 mod files;
 mod issuer;
 mod options;
 mod process;
 mod query;
+pub mod rewrite;
 mod tamper;
 
 pub use cluster::{Cluster, StartFailure};
@@ -19,7 +21,9 @@ pub use issuer::{Algorithm, Issuer, now};
 pub use options::{MasterKey, Options, random_key};
 pub use postgres;
 pub use process::server_identity;
-pub use query::{Verdict, number, refused, run, seal_and_verify, text, texts, verify, wait_until};
+pub use query::{
+    Verdict, changes, number, refused, run, seal_and_verify, text, texts, verify, wait_until,
+};
 pub use tamper::{leaves, tamper, tamper_segment};
 
 /// The database that [`Cluster::with_extension`] prepares.

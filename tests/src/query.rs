@@ -81,6 +81,16 @@ fn rows(client: &mut Client, query: &str) -> Vec<Row> {
         .unwrap_or_else(|error| panic!("{query}: {error:?}"))
 }
 
+/// Seals, and answers the changes of rows, as `operation table record`, in order.
+pub fn changes(client: &mut Client) -> Vec<String> {
+    seal_and_verify(client);
+    texts(
+        client,
+        "SELECT concat_ws(' ', operation, table_name, record_id)
+         FROM ward.audit_trail WHERE operation <> 'EVENT' ORDER BY entry_id",
+    )
+}
+
 /// Waits until `ready` answers true; gives up after 30 seconds with `what`.
 pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(30);

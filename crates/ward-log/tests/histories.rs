@@ -114,23 +114,12 @@ fn a_fork_keeps_the_former_incarnations_valid() {
     assert_eq!(builder.log.found(), vec![]);
 }
 
-fn declared(builder: &mut Builder) {
-    builder.order(200, &KEY, |header, out| {
-        RestoreLeaf {
-            header,
-            restored_size: 6,
-            reason: "a disk failed",
-        }
-        .encode(out);
-    });
-}
-
 #[test]
 fn a_declared_restore() {
     let mut builder = Builder::new();
     builder.transaction(100, &[insert(1)]);
     builder.seal(seen(110));
-    declared(&mut builder);
+    builder.declare(200, 6);
     builder.seal(seen(201));
     builder.begin(HERE, "declared: a disk failed", seen(201));
     assert_eq!(builder.log.found(), vec![]);
@@ -141,7 +130,7 @@ fn a_declaration_forged_without_the_audit_key() {
     let mut builder = Builder::new();
     builder.transaction(100, &[insert(1)]);
     builder.seal(seen(110));
-    declared(&mut builder);
+    builder.declare(200, 6);
     builder.seal(seen(201));
     let mut log = builder.log;
     let mut chain = TransactionChain::new();
@@ -177,7 +166,7 @@ fn a_declaration_without_its_context() {
 #[test]
 fn an_order_that_was_refused_is_a_recorded_violation() {
     let mut builder = Builder::new();
-    declared(&mut builder);
+    builder.declare(200, 6);
     builder.violation(ViolationLeaf {
         xid: 200,
         kind: ViolationKind::OrderRefused,

@@ -5,7 +5,7 @@ mod scene;
 use scene::common::{Builder, KEY, Log, insert, seen};
 use scene::{Ran, Scene, key};
 use serde_json::Value;
-use ward_log::{Checkpoint, KeyChangeLeaf, RestoreLeaf, public_key, vkey};
+use ward_log::{Checkpoint, KeyChangeLeaf, public_key, vkey};
 
 const SEED: [u8; 32] = scene::SEED;
 const OTHER: [u8; 32] = [4; 32];
@@ -46,14 +46,7 @@ fn lost() -> Log {
 }
 
 fn declare(builder: &mut Builder, xid: u64, restored_size: u64) {
-    builder.order(xid, &KEY, |header, out| {
-        RestoreLeaf {
-            header,
-            restored_size,
-            reason: "a disk failed",
-        }
-        .encode(out);
-    });
+    builder.declare(xid, restored_size);
     builder.seal(seen(xid + 1));
     builder.begin(HERE, "declared: a disk failed", seen(xid + 1));
 }

@@ -242,6 +242,18 @@ impl Builder {
         self.begin(incarnation, "transferred", snapshot_after);
     }
 
+    /// A transaction that declares a restore.
+    pub fn declare(&mut self, xid: u64, restored_size: u64) {
+        self.order(xid, &KEY, |header, out| {
+            ward_log::RestoreLeaf {
+                header,
+                restored_size,
+                reason: "a disk failed",
+            }
+            .encode(out);
+        });
+    }
+
     /// A transaction of one leaf that stands behind its context, signed with `key`.
     pub fn order(
         &mut self,
