@@ -147,7 +147,7 @@ published AS (
     WHERE c.origin = (SELECT origin FROM ward.audit_checkpoints ORDER BY signed_at DESC LIMIT 1)
 )
 SELECT 'ward.no_checkpoint', 'audit log', 'checkpoints do not leave the database',
-       'ALTER SYSTEM SET ward.checkpoint_file = ''…''; -- on another machine''s disk, or ward.checkpoint_command in postgresql.conf'
+       '-- in postgresql.conf: ward.checkpoint_file = ''…'' (on another machine''s disk) or ward.checkpoint_command, then SELECT pg_reload_conf();'
 FROM block
 WHERE coalesce(settings ->> 'ward.checkpoint_file', '') = '' AND coalesce(settings ->> 'ward.checkpoint_command', '') = ''
 HAVING count(*) > 0
