@@ -1,15 +1,16 @@
-//! Every SQL statement the README shows is executed, top to bottom.
+//! Every SQL statement that the README and the guide to production show is executed, top to bottom.
 
 use ward_tests::Cluster;
 
 const README: &str = include_str!("../../README.md");
+const PRODUCTION: &str = include_str!("../../docs/production.md");
 
-/// The fenced `sql` blocks of the README, joined.
-fn statements() -> String {
+/// The fenced `sql` blocks of a text, joined.
+fn statements(text: &str) -> String {
     let mut inside = false;
     let mut statements = String::new();
-    for line in README.lines() {
-        match line {
+    for line in text.lines() {
+        match line.trim_start() {
             "```sql" => inside = true,
             "```" => inside = false,
             _ if inside => {
@@ -24,16 +25,21 @@ fn statements() -> String {
 
 #[test]
 fn the_tour_of_the_readme_runs() {
-    let statements = statements();
-    assert!(statements.contains("ward.verify_audit_trail_integrity"));
+    let tour = statements(README);
+    assert!(tour.contains("ward.verify_audit_trail_integrity"));
+    let guide = statements(PRODUCTION);
+    assert!(guide.contains("ward.audit_violations"));
     let cluster = Cluster::start(ward_tests::Options::default());
-    cluster
-        .client("postgres", "postgres")
-        .batch_execute("CREATE DATABASE app")
-        .unwrap();
-    let output = cluster.psql(&statements);
-    let shown = String::from_utf8_lossy(&output.stdout);
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{errors}\n{shown}");
-    assert!(!errors.contains("ERROR"), "{errors}");
+    for database in ["app", "guided"] {
+        let statement = format!("CREATE DATABASE {database}");
+        let mut client = cluster.client("postgres", "postgres");
+        client.batch_execute(&statement).unwrap();
+    }
+    for (database, statements) in [("app", tour), ("guided", guide)] {
+        let output = cluster.psql(&format!("\\c {database}\n{statements}"));
+        let shown = String::from_utf8_lossy(&output.stdout);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}\n{shown}");
+        assert!(!errors.contains("ERROR"), "{errors}");
+    }
 }
