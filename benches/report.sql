@@ -113,11 +113,12 @@ CREATE TEMPORARY VIEW audit_line (place, measured, unit, unaudited, pg_ward, cha
            ward / base, NULL, NULL
     FROM figure WHERE what = 'wal'
     UNION ALL
-    SELECT 5, 'size of an entry of a narrow table, by ' || substr(what, 8), 'bytes', NULL, ward, NULL, transition, NULL,
+    SELECT 5, 'size of an entry of a narrow table, by ' || substr(what, 8) || '; pgaudit: of its log', 'bytes', NULL, ward, NULL,
+           transition, pgaudit,
            ward / transition, '<= 0.7 of transition', ward / transition <= 0.7
     FROM figure WHERE what LIKE 'bytes, %'
     UNION ALL
-    SELECT 6, 'seal ' || label, 'entries/s', NULL, ward, NULL, NULL, NULL, NULL, '>= 300,000', ward >= 300000
+    SELECT 6, 'seal ' || label || ', index by record included', 'entries/s', NULL, ward, NULL, NULL, NULL, NULL, '>= 300,000', ward >= 300000
     FROM figure JOIN (VALUES
         ('seal, one statement', '1,000,000 entries of one statement'),
         ('seal, transactions', '200,000 entries of a transaction each')
@@ -139,6 +140,13 @@ CREATE TEMPORARY VIEW audit_line (place, measured, unit, unaudited, pg_ward, cha
     JOIN figure v ON v.what ~ ('^' || split_part(leaves.what, ',', 1) || ', .*, [12]$')
     JOIN figure alone ON alone.what = regexp_replace(v.what, '[12]$', '1')
     WHERE leaves.what ~ '^verify [0-9]+, leaves$'
+    UNION ALL
+    SELECT 8.1, format('verify %s leaves beside %s: %s, workers: %s', ten.ward, one.ward, split_part(a.what, ', ', 2),
+                       split_part(a.what, ', ', 3)),
+           'leaves/s', NULL, ten.ward / b.ward, NULL, NULL, NULL, (ten.ward / b.ward) / (one.ward / a.ward), 'ratio of rates >= 0.9',
+           (ten.ward / b.ward) / (one.ward / a.ward) >= 0.9
+    FROM figure one, figure ten, figure a JOIN figure b ON b.what = regexp_replace(a.what, '^verify 1,', 'verify 10,')
+    WHERE one.what = 'verify 1, leaves' AND ten.what = 'verify 10, leaves' AND a.what ~ '^verify 1, .*, [12]$'
     UNION ALL
     SELECT 9, 'history of one record among ' || entries.ward || ' entries', 'ms', NULL, history.ward * 1000, NULL, NULL,
            NULL, NULL, '<= 5 ms', history.ward <= 0.005
