@@ -1,6 +1,6 @@
 //! Key material: whatever is done with keys, no form of one leaves the server's memory.
 
-use crate::leaks_scene::{answer, dump, file_of};
+use crate::leaks_scene::{UNPACKED, answer, dump, file_of};
 use crate::leaks_search::{Findings, Search};
 use std::fs;
 use ward_crypto::{MasterKey, WrapContext, parse_master_keys, unwrap_key};
@@ -60,6 +60,7 @@ fn use_keys(client: &mut Client) {
         client,
         "SELECT ward.seal_audit_trail(); SELECT ward.audit_checkpoint()",
     );
+    run(client, UNPACKED);
     for statement in [
         "SELECT ward.encrypt('x', 'other')",
         "SELECT ward.decrypt(value, 'wrong aad') FROM t",

@@ -29,6 +29,11 @@ pub const CLEAR: Column = Column {
     comparable: true,
 };
 
+/// Copies the sealed trail as it was before it was compressed, so that a search sees what is in it.
+pub const UNPACKED: &str = "CREATE TABLE unpacked (records bytea) WITH (toast_tuple_target = 8160);
+     ALTER TABLE unpacked ALTER records SET STORAGE EXTERNAL;
+     INSERT INTO unpacked SELECT records || '' FROM ward.audit_segment_000000";
+
 /// The values that are written, each in another way.
 pub const WAYS: [&str; 9] = [
     "inserted",

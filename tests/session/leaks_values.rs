@@ -2,7 +2,8 @@
 //! and nowhere else.
 
 use crate::leaks_scene::{
-    CLEAR, Canaries, Column, WAYS, answer, dump, exercise, file_of, notifications, sort, talkative,
+    CLEAR, Canaries, Column, UNPACKED, WAYS, answer, dump, exercise, file_of, notifications, sort,
+    talkative,
 };
 use crate::leaks_search::{Findings, Search, canary};
 use crate::leaks_stolen::copy_binary;
@@ -49,7 +50,9 @@ fn look_everywhere(columns: &[&Column], reveal: bool) {
     for (column, canaries) in written() {
         exercise(&mut client, column, canaries);
     }
-    run(&mut client, "SELECT ward.seal_audit_trail(); CHECKPOINT");
+    run(&mut client, "SELECT ward.seal_audit_trail()");
+    run(&mut client, UNPACKED);
+    run(&mut client, "CHECKPOINT");
 
     let search = Search::new(canaries.iter().flat_map(Canaries::secrets));
     let mut findings = Findings::default();
@@ -79,6 +82,8 @@ fn assert_clear_is_found(client: &mut Client, findings: &Findings) {
     let rows = ["inserted", "updated", "deleted", "rolled back", "prepared"];
     let heap = file_of(client, "clear");
     let index = file_of(client, "clear_value_key");
+    let trail = file_of(client, "unpacked");
+    findings.assert_in("clear inserted", &trail);
     for way in rows {
         for place in ["pg_wal", &heap, &index] {
             findings.assert_in(&format!("clear {way}"), place);

@@ -25,6 +25,7 @@ mod audit_proofs;
 mod audit_publish;
 mod audit_record_index;
 mod audit_retention;
+mod audit_segments;
 mod audit_settings;
 mod audit_statements;
 mod audit_triggers;
