@@ -211,7 +211,11 @@ fn prepare(interval: Duration) -> Result<Step> {
     );
     if let Some((size, age)) = published {
         if size == block.tree_size as i64 {
-            return Ok(Step::Nothing);
+            // as long as what was published, and perhaps another log
+            return Ok(match signer::problem(&identity, &block) {
+                Ok(_) => Step::Nothing,
+                Err(report) => Step::Refused(report),
+            });
         }
         // a clock that was set back makes ages negative
         let age = Duration::from_millis(u64::try_from(age).unwrap_or(0));

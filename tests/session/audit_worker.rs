@@ -153,10 +153,11 @@ fn a_terminated_launcher_comes_back() {
 
 #[test]
 fn without_a_free_background_worker_sealing_fails_and_says_so() {
+    // The launcher warns from the server's start on.
+    let start = Instant::now();
     // Two are taken by PostgreSQL's own launcher of logical replication and by pg_ward's.
     let cluster = Cluster::with_extension_and(Options::default().set("max_worker_processes", "2"));
     let mut client = cluster.superuser();
-    let start = Instant::now();
     audited_table(&mut client);
     run(&mut client, WRITE);
     let error = refused(&mut client, "SELECT ward.seal_audit_trail()");
