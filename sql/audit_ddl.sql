@@ -28,6 +28,7 @@ CREATE TABLE ward.audit_table (
     table_schema name NOT NULL,
     table_name name NOT NULL,
     relation oid NOT NULL,
+    former jsonb NOT NULL DEFAULT '{}',
     is_partition boolean NOT NULL,
     exclude text NOT NULL,
     redact text NOT NULL,
@@ -36,6 +37,8 @@ CREATE TABLE ward.audit_table (
 );
 COMMENT ON TABLE ward.audit_table IS
     'Tables whose audit is enabled, partitions and children included, and the columns hidden. See audit_trigger_findings.';
+COMMENT ON COLUMN ward.audit_table.former IS
+    'The table''s oid where the log was written before, by incarnation: a restore gives tables other oids.';
 REVOKE ALL ON ward.audit_table FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('ward.audit_table', '');
 

@@ -1,5 +1,6 @@
 //! What `ward.verify_current_rows()` compares: what the log says of each record, and the rows as they are.
 
+use super::lineage::Lineage;
 use super::verify::Stored;
 use super::{capture, seal, store};
 use crate::error::{self, Result};
@@ -9,7 +10,7 @@ use crate::pg::srf::{Cell, Rows};
 use crate::pg::{live, owner, query};
 use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use ward_log::{
     Hash, Image, Leaf, LogSource, Operation, Records, RowLeaf, Shape, Snapshot, Value, Values,
     record_id_text,
@@ -51,7 +52,8 @@ pub fn states(rows: &mut Rows, table: Option<pg_sys::Oid>) -> Result<()> {
     owner::run(|| {
         let hidden = hidden(table)?;
         let tables = with_rows(table);
-        let mut reader = Reader::new(rows, tables.iter().map(|oid| oid.to_u32()).collect())?;
+        let lineage = Lineage::of(&tables)?;
+        let mut reader = Reader::new(rows, lineage)?;
         reader.sealed()?;
         reader.unsealed()?;
         for table in tables {
@@ -206,12 +208,12 @@ impl Described {
 
 struct Reader<'r> {
     rows: &'r mut Rows,
-    tables: HashSet<u32>,
+    lineage: Lineage,
     shapes: HashMap<Hash, Described>,
 }
 
 impl<'r> Reader<'r> {
-    fn new(rows: &'r mut Rows, tables: HashSet<u32>) -> Result<Self> {
+    fn new(rows: &'r mut Rows, lineage: Lineage) -> Result<Self> {
         let mut shapes = HashMap::new();
         query::read(
             c"SELECT shape_id, content FROM ward.audit_shape",
@@ -227,7 +229,7 @@ impl<'r> Reader<'r> {
         );
         Ok(Reader {
             rows,
-            tables,
+            lineage,
             shapes,
         })
     }
@@ -252,7 +254,7 @@ impl<'r> Reader<'r> {
                     end = row.map_or(end, |row| row.tree_size);
                     block += 1;
                 }
-                self.leaf(block as i64, leaf, image);
+                self.leaf(id, block as i64, leaf, image);
             })?;
         }
         Ok(())
@@ -296,14 +298,14 @@ impl<'r> Reader<'r> {
                 // what cannot be read is reported when it is sealed
                 let Ok(record) = record else { continue };
                 if record.leaf.first() == Some(&kind) {
-                    self.leaf(UNSEALED, record.leaf, record.image);
+                    self.leaf(u64::MAX, UNSEALED, record.leaf, record.image);
                 }
             }
         }
         Ok(())
     }
 
-    fn leaf(&mut self, block: i64, leaf: &[u8], image: Option<&[u8]>) {
+    fn leaf(&mut self, id: u64, block: i64, leaf: &[u8], image: Option<&[u8]>) {
         if !matches!(leaf.first(), Some(&(ROW | SHAPE))) {
             return;
         }
@@ -314,15 +316,17 @@ impl<'r> Reader<'r> {
                         .insert(shape.shape_id(), Described::new(&described));
                 }
             }
-            Ok(Leaf::Row(row)) => self.row(block, &row, image),
+            Ok(Leaf::Row(row)) => self.row(id, block, &row, image),
             // the verifier reports what cannot be read
             _ => {}
         }
     }
 
-    fn row(&mut self, block: i64, row: &RowLeaf, image: Option<&[u8]>) {
-        let shape = self.shapes.get(&row.shape);
-        let Some(shape) = shape.filter(|shape| self.tables.contains(&shape.relation)) else {
+    fn row(&mut self, id: u64, block: i64, row: &RowLeaf, image: Option<&[u8]>) {
+        let Some(shape) = self.shapes.get(&row.shape) else {
+            return;
+        };
+        let Some(table) = self.lineage.table(id, shape.relation) else {
             return;
         };
         let mut put = |kind: &'static str, record: Option<&str>, fingerprint: Option<&[u8]>| {
@@ -332,7 +336,7 @@ impl<'r> Reader<'r> {
                 Cell::Int8(block),
                 Cell::Int8(row.xid as i64),
                 Cell::Int8(i64::from(row.position)),
-                Cell::Int8(i64::from(shape.relation)),
+                Cell::Int8(i64::from(table)),
                 fingerprint.map_or(Cell::Null, Cell::Bytes),
             ]);
         };

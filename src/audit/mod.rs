@@ -21,6 +21,7 @@ mod image;
 mod index;
 pub mod jsonb;
 mod lag;
+mod lineage;
 mod progress;
 mod proof;
 mod publish;

@@ -84,6 +84,7 @@ mod roles;
 mod strange_tables;
 mod verify_parallel;
 mod verify_rows;
+mod verify_rows_restored;
 mod verify_sql;
 mod ward_verify;
 
