@@ -23,6 +23,7 @@ mod audit_keys;
 mod audit_oversized;
 mod audit_proofs;
 mod audit_publish;
+mod audit_reading;
 mod audit_record_index;
 mod audit_retention;
 mod audit_settings;
