@@ -51,7 +51,7 @@ REVOKE ALL ON FUNCTION ward.audit_ddl() FROM PUBLIC;
 CREATE EVENT TRIGGER ward_audit_ddl ON ddl_command_end
     WHEN TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE SCHEMA', 'ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER INDEX',
                  'ALTER SCHEMA', 'CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE POLICY', 'ALTER POLICY', 'CREATE RULE', 'ALTER RULE',
-                 'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE')
+                 'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'ALTER EXTENSION', 'ALTER TYPE')
     EXECUTE FUNCTION ward.audit_ddl();
 CREATE EVENT TRIGGER ward_audit_drop ON sql_drop EXECUTE FUNCTION ward.audit_ddl();
 CREATE EVENT TRIGGER ward_audit_rewrite ON table_rewrite EXECUTE FUNCTION ward.audit_ddl();
@@ -109,6 +109,16 @@ CREATE VIEW ward.audit_trigger_findings AS
     JOIN (VALUES ('ward.audit_capture()'::pg_catalog.regprocedure, 'ward_audit_capture'),
                  ('ward.audit_ddl()'::pg_catalog.regprocedure, 'ward_audit_ddl')) AS f (oid, symbol) ON f.oid = p.oid
     WHERE l.lanname <> 'c' OR p.prosrc <> f.symbol OR p.probin <> '$libdir/pg_ward' OR p.proconfig IS NOT NULL
+    UNION ALL
+    SELECT NULL, NULL, pg_catalog.format('%s is no member of the extension pg_ward',
+               pg_catalog.pg_describe_object(m.class, m.oid, 0))
+    FROM (VALUES ('pg_proc'::pg_catalog.regclass::oid, 'ward.audit_capture()'::pg_catalog.regprocedure::oid),
+                 ('pg_proc'::pg_catalog.regclass, 'ward.audit_ddl()'::pg_catalog.regprocedure),
+                 ('pg_class'::pg_catalog.regclass, 'ward.audit_table'::pg_catalog.regclass),
+                 ('pg_class'::pg_catalog.regclass, 'ward.audit_trigger'::pg_catalog.regclass)) AS m (class, oid)
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension x
+                          ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = x.oid
+                      WHERE d.classid = m.class AND d.objid = m.oid AND d.deptype = 'e' AND x.extname = 'pg_ward')
     UNION ALL
     SELECT NULL, NULL, pg_catalog.format('event trigger %I is missing or does not fire always', t.name)
     FROM (VALUES ('ward_audit_ddl', 'ddl_command_end'), ('ward_audit_drop', 'sql_drop'), ('ward_audit_rewrite', 'table_rewrite'))

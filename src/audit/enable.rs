@@ -10,13 +10,14 @@ use std::ffi::{CStr, CString};
 mod baseline;
 mod ddl;
 mod hidden;
+mod owners;
 mod registry;
 mod triggers;
 
 use hidden::Lists;
 use ward_log::Severity;
 
-pub use ddl::follow;
+pub use ddl::{follow, owners_have_changed, owners_may_change};
 
 /// Audits every change of a table from now on, and records the rows it has if asked to. Calling it
 /// again changes the hidden columns.

@@ -123,6 +123,7 @@ pgrx::extension_sql_file!(
 pub fn init() {
     crate::pg::journal::init();
     crate::pg::shared::init();
+    crate::pg::ddl::reassign::register();
     capture::init();
     worker::init();
     checkpoint::init();

@@ -116,7 +116,14 @@ fn unconnected() -> Violation {
 
 /// What differs between the tables whose audit was enabled and the triggers that are there.
 pub(super) fn altered_triggers(found: &mut dyn FnMut(String)) {
-    if owner::table(c"audit_log").is_none() || owner::table(c"audit_trigger_findings").is_none() {
+    if owner::table(c"audit_log").is_none() {
+        return;
+    }
+    if owner::table(c"audit_trigger_findings").is_none() {
+        found(
+            "view ward.audit_trigger_findings is missing or no member of the extension pg_ward"
+                .to_owned(),
+        );
         return;
     }
     owner::run(|| {

@@ -17,6 +17,7 @@ mod audit_cases;
 mod audit_concurrency;
 mod audit_crash;
 mod audit_ddl;
+mod audit_ddl_indirect;
 mod audit_history;
 mod audit_identity;
 mod audit_keys;
