@@ -65,7 +65,7 @@ COMMENT ON EVENT TRIGGER ward_audit_drop IS
     'Records what is dropped of audited tables, their triggers above all; keeps track of hidden columns.';
 COMMENT ON EVENT TRIGGER ward_audit_rewrite IS 'Records that the rows of an audited table are rewritten.';
 
-CREATE VIEW ward.audit_trigger_findings AS
+CREATE VIEW ward.audit_trigger_problems AS
     WITH RECURSIVE expected AS MATERIALIZED (
         SELECT a.*, c.oid, c.relkind
         FROM ward.audit_table a
@@ -125,6 +125,22 @@ CREATE VIEW ward.audit_trigger_findings AS
          AS t (name, event)
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtname = t.name AND e.evtevent = t.event
                       AND e.evtenabled = 'A' AND e.evtfoid = 'ward.audit_ddl()'::pg_catalog.regprocedure);
+COMMENT ON VIEW ward.audit_trigger_problems IS
+    'What differs between the tables whose audit was enabled and the triggers that are there. Part of audit_trigger_findings.';
+REVOKE ALL ON ward.audit_trigger_problems FROM PUBLIC;
+
+CREATE FUNCTION ward.audit_table_differences(OUT table_schema text, OUT table_name text, OUT problem text)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1
+    AS 'MODULE_PATHNAME', 'ward_audit_table_differences';
+COMMENT ON FUNCTION ward.audit_table_differences() IS
+    'What differs between audit_table and what the trail says was enabled. Needs SELECT on audit_trigger_findings.';
+
+-- Reading the trail takes time, so it comes last.
+CREATE VIEW ward.audit_trigger_findings AS
+    SELECT table_schema, table_name, problem FROM ward.audit_trigger_problems
+    UNION ALL
+    SELECT d.table_schema::name, d.table_name::name, d.problem FROM ward.audit_table_differences() AS d;
 COMMENT ON VIEW ward.audit_trigger_findings IS
-    'What differs between the tables whose audit was enabled and the triggers that are there. Empty when all is well.';
+    'What differs between the tables whose audit was enabled, the triggers that are there, and the trail. Empty when all is well.';
 REVOKE ALL ON ward.audit_trigger_findings FROM PUBLIC;

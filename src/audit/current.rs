@@ -1,10 +1,8 @@
 //! What `ward.verify_current_rows()` compares: what the log says of each record, and the rows as they are.
 
+use super::leaves::{self, UNSEALED};
 use super::lineage::Lineage;
-use super::verify::Stored;
-use super::{capture, seal, store};
 use crate::error::{self, Result};
-use crate::pg::journal::Mode;
 use crate::pg::relation::Hidden;
 use crate::pg::srf::{Cell, Rows};
 use crate::pg::{live, owner, query};
@@ -12,12 +10,9 @@ use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashMap};
 use ward_log::{
-    Hash, Image, Leaf, LogSource, Operation, Records, RowLeaf, Shape, Snapshot, Value, Values,
-    record_id_text,
+    Hash, Image, Leaf, Operation, Records, RowLeaf, Shape, Value, Values, record_id_text,
 };
 
-/// What stands for the block of entries that are not sealed yet.
-const UNSEALED: i64 = i64::MAX;
 /// Type bytes of row and shape leaves (docs/log-format.md).
 const ROW: u8 = 0x01;
 const SHAPE: u8 = 0x04;
@@ -235,63 +230,11 @@ impl<'r> Reader<'r> {
     }
 
     fn sealed(&mut self) -> Result<()> {
-        let Some(last) = store::last_block() else {
-            return Ok(());
-        };
-        let mut blocks = Stored::default();
-        let (mut block, mut end) = (0, 0);
-        let mut next = 0;
-        let bits = store::segment_bits();
-        for number in 0..last.tree_size.div_ceil(1 << bits) {
-            let Some(table) = store::segment_table(number) else {
-                continue;
-            };
-            // behind a pruned segment, reading begins with what should be there
-            next = (number << bits).max(next);
-            store::leaves(table, number, &mut next, |id, leaf, image| {
-                while id >= end && block <= last.block_no {
-                    let row = blocks.block(block);
-                    end = row.map_or(end, |row| row.tree_size);
-                    block += 1;
-                }
-                self.leaf(id, block as i64, leaf, image);
-            })?;
-        }
-        Ok(())
+        leaves::sealed(|id, block, leaf, image| self.leaf(id, block, leaf, image))
     }
 
-    /// What the active snapshot sees in the journals and the last block's snapshot does not, and what this
-    /// transaction has not written yet.
     fn unsealed(&mut self) -> Result<()> {
-        let sealed = match store::last_block() {
-            Some(block) => Snapshot::parse(&block.snapshot).map_err(error::format)?,
-            None => Snapshot::default(),
-        };
-        let mut chunks = BTreeMap::new();
-        let journals = seal::open_journals(Mode::Read)?;
-        for (journal, mark) in journals.iter().zip(store::marks()?) {
-            // what lies before the mark is in the blocks that this snapshot sees
-            let from = if mark.file == journal.file() {
-                mark.page
-            } else {
-                0
-            };
-            journal.scan_visible(from, |id| {
-                if !sealed.visible(id.xid) {
-                    chunks.insert((id.xid, id.position, id.part), id);
-                }
-            });
-        }
-        let mut entries = Vec::new();
-        let mut bytes = Vec::new();
-        for ((_, _, part), id) in &chunks {
-            if *part == 0 {
-                entries.push(std::mem::take(&mut bytes));
-            }
-            journals[id.journal as usize].fetch(id, &mut bytes);
-        }
-        entries.push(bytes);
-        capture::unwritten(|_, _, bytes| entries.push(bytes.to_vec()))?;
+        let entries = leaves::unsealed()?;
         // shapes first: a row may have the lower transaction id than the shape it names
         for kind in [SHAPE, ROW] {
             for record in entries.iter().flat_map(|bytes| Records::new(bytes)) {

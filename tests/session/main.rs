@@ -21,6 +21,7 @@ mod audit_ddl_indirect;
 mod audit_history;
 mod audit_identity;
 mod audit_keys;
+mod audit_memory;
 mod audit_oversized;
 mod audit_proofs;
 mod audit_publish;

@@ -71,7 +71,7 @@ const REWRITTEN: &str = "SELECT jsonb_build_object('schema', n.nspname, 'table',
       AND EXISTS (SELECT FROM ward.audit_trigger t WHERE t.relation = c.oid)";
 
 /// What is wrong with the triggers of table $2.$3.
-const PROBLEMS: &str = "SELECT problem FROM ward.audit_trigger_findings \
+const PROBLEMS: &str = "SELECT problem FROM ward.audit_trigger_problems \
     WHERE table_schema = $2 AND table_name = $3 AND $1 IS NOT NULL ORDER BY 1";
 
 /// Called at the end of commands, when they dropped something, and before they rewrite a table.

@@ -41,6 +41,30 @@ pub fn forget(relation: pg_sys::Oid) -> Result<()> {
     )
 }
 
+/// The tables that inherit from `relation` and may have been enabled by themselves: arrays of schema and name, or how many
+/// there are when an entry could not hold them all.
+pub fn children(relation: pg_sys::Oid) -> Result<Value> {
+    let found = owner::run(|| {
+        catalog::texts(
+            &format!(
+                "WITH RECURSIVE {DOWN} SELECT jsonb_build_array(a.table_schema, a.table_name)::text \
+                 FROM down JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 JOIN ward.audit_table a ON (a.table_schema, a.table_name) = (n.nspname, c.relname) \
+                 WHERE c.oid <> $1 AND NOT (c.relispartition AND a.is_partition) ORDER BY 1"
+            ),
+            relation,
+            None,
+        )
+    })?;
+    if found.len() > 50 {
+        return Ok(found.len().into());
+    }
+    Ok(found
+        .iter()
+        .filter_map(|text| serde_json::from_str::<Value>(&encoding::to_utf8(text)).ok())
+        .collect())
+}
+
 /// Tables of the memory whose names have changed, and no other table has got the old name.
 const MOVED: &str = "SELECT a.table_schema AS old_schema, a.table_name AS old_name, n.nspname, c.relname, c.oid \
     FROM ward.audit_table a JOIN pg_class c ON c.oid = a.relation JOIN pg_namespace n ON n.oid = c.relnamespace \
