@@ -1,11 +1,10 @@
 //! Every leaf there is, one after the other: those of the sealed log, then what is not sealed yet.
 
-use super::verify::Stored;
 use super::{capture, seal, store};
 use crate::error::{self, Result};
 use crate::pg::journal::Mode;
-use std::collections::BTreeMap;
-use ward_log::{LogSource, Snapshot};
+use std::collections::{BTreeMap, VecDeque};
+use ward_log::Snapshot;
 
 /// What stands for the block of entries that are not sealed yet.
 pub const UNSEALED: i64 = i64::MAX;
@@ -15,26 +14,53 @@ pub fn sealed(mut visit: impl FnMut(u64, i64, &[u8], Option<&[u8]>)) -> Result<(
     let Some(last) = store::last_block() else {
         return Ok(());
     };
-    let mut blocks = Stored::default();
-    let (mut block, mut end) = (0, 0);
+    let mut blocks = Blocks::default();
+    let (mut block, mut end) = (-1, 0);
     let mut next = 0;
     let bits = store::segment_bits();
-    for number in 0..last.tree_size.div_ceil(1 << bits) {
+    for number in store::segment_numbers(last.tree_size) {
         let Some(table) = store::segment_table(number) else {
             continue;
         };
         // behind a pruned segment, reading begins with what should be there
-        next = (number << bits).max(next);
+        next = number.saturating_mul(1 << bits).max(next);
         store::leaves(table, number, &mut next, |id, leaf, image| {
-            while id >= end && block <= last.block_no {
-                let row = blocks.block(block);
-                end = row.map_or(end, |row| row.tree_size);
-                block += 1;
+            while id >= end
+                && let Some((number, size)) = blocks.next()
+            {
+                (block, end) = (number as i64, size);
             }
-            visit(id, block as i64, leaf, image);
+            visit(id, block, leaf, image);
         })?;
     }
     Ok(())
+}
+
+/// How many blocks are read at once.
+const AHEAD: u64 = 256;
+
+/// The blocks that are there: number, and size of the tree after it. Numbers and sizes may be forged.
+#[derive(Default)]
+struct Blocks {
+    ahead: VecDeque<(u64, u64)>,
+    from: u64,
+    read: bool,
+}
+
+impl Iterator for Blocks {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<(u64, u64)> {
+        if self.ahead.is_empty() && !self.read {
+            store::blocks(self.from, AHEAD, |block| {
+                self.ahead.push_back((block.block_no, block.tree_size));
+            });
+            let last = self.ahead.back();
+            self.read = last.is_none_or(|(number, _)| *number >= i64::MAX as u64);
+            self.from = last.map_or(0, |(number, _)| number.saturating_add(1));
+        }
+        self.ahead.pop_front()
+    }
 }
 
 /// Packed records that the active snapshot sees in the journals and the last block's snapshot does not, by transaction and
