@@ -50,6 +50,7 @@ mod documented_errors;
 mod encrypted_clients;
 mod encrypted_copies;
 mod encrypted_replication;
+mod erase_by_index;
 mod harness;
 mod honest_concurrency;
 mod honest_crashes;
