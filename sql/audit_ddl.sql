@@ -28,6 +28,7 @@ CREATE TABLE ward.audit_table (
     table_schema name NOT NULL,
     table_name name NOT NULL,
     relation oid NOT NULL,
+    former jsonb NOT NULL DEFAULT '{}',
     is_partition boolean NOT NULL,
     exclude text NOT NULL,
     redact text NOT NULL,
@@ -36,6 +37,8 @@ CREATE TABLE ward.audit_table (
 );
 COMMENT ON TABLE ward.audit_table IS
     'Tables whose audit is enabled, partitions and children included, and the columns hidden. See audit_trigger_findings.';
+COMMENT ON COLUMN ward.audit_table.former IS
+    'The table''s oid where the log was written before, by incarnation: a restore gives tables other oids.';
 REVOKE ALL ON ward.audit_table FROM PUBLIC;
 SELECT pg_catalog.pg_extension_config_dump('ward.audit_table', '');
 
@@ -48,7 +51,7 @@ REVOKE ALL ON FUNCTION ward.audit_ddl() FROM PUBLIC;
 CREATE EVENT TRIGGER ward_audit_ddl ON ddl_command_end
     WHEN TAG IN ('CREATE TABLE', 'CREATE FOREIGN TABLE', 'CREATE SCHEMA', 'ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER INDEX',
                  'ALTER SCHEMA', 'CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE POLICY', 'ALTER POLICY', 'CREATE RULE', 'ALTER RULE',
-                 'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE')
+                 'CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'ALTER EXTENSION', 'ALTER TYPE')
     EXECUTE FUNCTION ward.audit_ddl();
 CREATE EVENT TRIGGER ward_audit_drop ON sql_drop EXECUTE FUNCTION ward.audit_ddl();
 CREATE EVENT TRIGGER ward_audit_rewrite ON table_rewrite EXECUTE FUNCTION ward.audit_ddl();
@@ -62,7 +65,7 @@ COMMENT ON EVENT TRIGGER ward_audit_drop IS
     'Records what is dropped of audited tables, their triggers above all; keeps track of hidden columns.';
 COMMENT ON EVENT TRIGGER ward_audit_rewrite IS 'Records that the rows of an audited table are rewritten.';
 
-CREATE VIEW ward.audit_trigger_findings AS
+CREATE VIEW ward.audit_trigger_problems AS
     WITH RECURSIVE expected AS MATERIALIZED (
         SELECT a.*, c.oid, c.relkind
         FROM ward.audit_table a
@@ -107,11 +110,37 @@ CREATE VIEW ward.audit_trigger_findings AS
                  ('ward.audit_ddl()'::pg_catalog.regprocedure, 'ward_audit_ddl')) AS f (oid, symbol) ON f.oid = p.oid
     WHERE l.lanname <> 'c' OR p.prosrc <> f.symbol OR p.probin <> '$libdir/pg_ward' OR p.proconfig IS NOT NULL
     UNION ALL
+    SELECT NULL, NULL, pg_catalog.format('%s is no member of the extension pg_ward',
+               pg_catalog.pg_describe_object(m.class, m.oid, 0))
+    FROM (VALUES ('pg_proc'::pg_catalog.regclass::oid, 'ward.audit_capture()'::pg_catalog.regprocedure::oid),
+                 ('pg_proc'::pg_catalog.regclass, 'ward.audit_ddl()'::pg_catalog.regprocedure),
+                 ('pg_class'::pg_catalog.regclass, 'ward.audit_table'::pg_catalog.regclass),
+                 ('pg_class'::pg_catalog.regclass, 'ward.audit_trigger'::pg_catalog.regclass)) AS m (class, oid)
+    WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension x
+                          ON d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.refobjid = x.oid
+                      WHERE d.classid = m.class AND d.objid = m.oid AND d.deptype = 'e' AND x.extname = 'pg_ward')
+    UNION ALL
     SELECT NULL, NULL, pg_catalog.format('event trigger %I is missing or does not fire always', t.name)
     FROM (VALUES ('ward_audit_ddl', 'ddl_command_end'), ('ward_audit_drop', 'sql_drop'), ('ward_audit_rewrite', 'table_rewrite'))
          AS t (name, event)
     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_event_trigger e WHERE e.evtname = t.name AND e.evtevent = t.event
                       AND e.evtenabled = 'A' AND e.evtfoid = 'ward.audit_ddl()'::pg_catalog.regprocedure);
+COMMENT ON VIEW ward.audit_trigger_problems IS
+    'What differs between the tables whose audit was enabled and the triggers that are there. Part of audit_trigger_findings.';
+REVOKE ALL ON ward.audit_trigger_problems FROM PUBLIC;
+
+CREATE FUNCTION ward.audit_table_differences(OUT table_schema text, OUT table_name text, OUT problem text)
+    RETURNS SETOF record
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1
+    AS 'MODULE_PATHNAME', 'ward_audit_table_differences';
+COMMENT ON FUNCTION ward.audit_table_differences() IS
+    'What differs between audit_table and what the trail says was enabled. Needs SELECT on audit_trigger_findings.';
+
+-- Reading the trail takes time, so it comes last.
+CREATE VIEW ward.audit_trigger_findings AS
+    SELECT table_schema, table_name, problem FROM ward.audit_trigger_problems
+    UNION ALL
+    SELECT d.table_schema::name, d.table_name::name, d.problem FROM ward.audit_table_differences() AS d;
 COMMENT ON VIEW ward.audit_trigger_findings IS
-    'What differs between the tables whose audit was enabled and the triggers that are there. Empty when all is well.';
+    'What differs between the tables whose audit was enabled, the triggers that are there, and the trail. Empty when all is well.';
 REVOKE ALL ON ward.audit_trigger_findings FROM PUBLIC;

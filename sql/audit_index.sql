@@ -17,15 +17,15 @@ CREATE INDEX audit_record_index_runs ON ward.audit_record_index (level, run) WHE
 CREATE INDEX audit_block_first_leaf ON ward.audit_block (first_leaf);
 
 CREATE FUNCTION ward.audit_history(tab regclass, record_id text) RETURNS SETOF ward.audit_trail
-    LANGUAGE c STABLE PARALLEL UNSAFE ROWS 20
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 20
     AS 'MODULE_PATHNAME', 'ward_audit_history';
 
 CREATE FUNCTION ward.audit_entry(entry_id bigint) RETURNS SETOF ward.audit_trail
-    LANGUAGE c STABLE PARALLEL UNSAFE ROWS 1
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 1
     AS 'MODULE_PATHNAME', 'ward_audit_entry';
 
 CREATE FUNCTION ward.audit_trail_of_blocks(first_block bigint, last_block bigint DEFAULT NULL) RETURNS SETOF ward.audit_trail
-    LANGUAGE c STABLE PARALLEL UNSAFE ROWS 10000
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 10000
     AS 'MODULE_PATHNAME', 'ward_audit_trail_of_blocks';
 
 -- Everybody may call these three, as the view's own function: each asks for SELECT on ward.audit_trail.

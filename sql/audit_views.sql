@@ -24,7 +24,7 @@ CREATE FUNCTION ward.audit_entries(
     OUT transaction_id bigint,
     OUT block_no bigint
 ) RETURNS SETOF record
-    LANGUAGE c STABLE PARALLEL UNSAFE ROWS 100000
+    LANGUAGE c VOLATILE PARALLEL UNSAFE ROWS 100000
     AS 'MODULE_PATHNAME', 'ward_audit_entries';
 COMMENT ON FUNCTION ward.audit_entries() IS 'Rows of the view audit_trail. Needs SELECT on that view.';
 

@@ -1,22 +1,18 @@
 //! What `ward.verify_current_rows()` compares: what the log says of each record, and the rows as they are.
 
-use super::verify::Stored;
-use super::{capture, seal, store};
+use super::leaves::{self, UNSEALED};
+use super::lineage::Lineage;
 use crate::error::{self, Result};
-use crate::pg::journal::Mode;
 use crate::pg::relation::Hidden;
 use crate::pg::srf::{Cell, Rows};
 use crate::pg::{live, owner, query};
 use pgrx::prelude::*;
 use sha2::{Digest, Sha256};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use ward_log::{
-    Hash, Image, Leaf, LogSource, Operation, Records, RowLeaf, Shape, Snapshot, Value, Values,
-    record_id_text,
+    Hash, Image, Leaf, Operation, Records, RowLeaf, Shape, Value, Values, record_id_text,
 };
 
-/// What stands for the block of entries that are not sealed yet.
-const UNSEALED: i64 = i64::MAX;
 /// Type bytes of row and shape leaves (docs/log-format.md).
 const ROW: u8 = 0x01;
 const SHAPE: u8 = 0x04;
@@ -51,7 +47,8 @@ pub fn states(rows: &mut Rows, table: Option<pg_sys::Oid>) -> Result<()> {
     owner::run(|| {
         let hidden = hidden(table)?;
         let tables = with_rows(table);
-        let mut reader = Reader::new(rows, tables.iter().map(|oid| oid.to_u32()).collect())?;
+        let lineage = Lineage::of(&tables)?;
+        let mut reader = Reader::new(rows, lineage)?;
         reader.sealed()?;
         reader.unsealed()?;
         for table in tables {
@@ -206,12 +203,12 @@ impl Described {
 
 struct Reader<'r> {
     rows: &'r mut Rows,
-    tables: HashSet<u32>,
+    lineage: Lineage,
     shapes: HashMap<Hash, Described>,
 }
 
 impl<'r> Reader<'r> {
-    fn new(rows: &'r mut Rows, tables: HashSet<u32>) -> Result<Self> {
+    fn new(rows: &'r mut Rows, lineage: Lineage) -> Result<Self> {
         let mut shapes = HashMap::new();
         query::read(
             c"SELECT shape_id, content FROM ward.audit_shape",
@@ -227,83 +224,31 @@ impl<'r> Reader<'r> {
         );
         Ok(Reader {
             rows,
-            tables,
+            lineage,
             shapes,
         })
     }
 
     fn sealed(&mut self) -> Result<()> {
-        let Some(last) = store::last_block() else {
-            return Ok(());
-        };
-        let mut blocks = Stored::default();
-        let (mut block, mut end) = (0, 0);
-        let mut next = 0;
-        let bits = store::segment_bits();
-        for number in 0..last.tree_size.div_ceil(1 << bits) {
-            let Some(table) = store::segment_table(number) else {
-                continue;
-            };
-            // behind a pruned segment, reading begins with what should be there
-            next = (number << bits).max(next);
-            store::leaves(table, number, &mut next, |id, leaf, image| {
-                while id >= end && block <= last.block_no {
-                    let row = blocks.block(block);
-                    end = row.map_or(end, |row| row.tree_size);
-                    block += 1;
-                }
-                self.leaf(block as i64, leaf, image);
-            })?;
-        }
-        Ok(())
+        leaves::sealed(|id, block, leaf, image| self.leaf(id, block, leaf, image))
     }
 
-    /// What the active snapshot sees in the journals and the last block's snapshot does not, and what this
-    /// transaction has not written yet.
     fn unsealed(&mut self) -> Result<()> {
-        let sealed = match store::last_block() {
-            Some(block) => Snapshot::parse(&block.snapshot).map_err(error::format)?,
-            None => Snapshot::default(),
-        };
-        let mut chunks = BTreeMap::new();
-        let journals = seal::open_journals(Mode::Read)?;
-        for (journal, mark) in journals.iter().zip(store::marks()?) {
-            // what lies before the mark is in the blocks that this snapshot sees
-            let from = if mark.file == journal.file() {
-                mark.page
-            } else {
-                0
-            };
-            journal.scan_visible(from, |id| {
-                if !sealed.visible(id.xid) {
-                    chunks.insert((id.xid, id.position, id.part), id);
-                }
-            });
-        }
-        let mut entries = Vec::new();
-        let mut bytes = Vec::new();
-        for ((_, _, part), id) in &chunks {
-            if *part == 0 {
-                entries.push(std::mem::take(&mut bytes));
-            }
-            journals[id.journal as usize].fetch(id, &mut bytes);
-        }
-        entries.push(bytes);
-        capture::unwritten(|_, _, bytes| entries.push(bytes.to_vec()))?;
+        let entries = leaves::unsealed()?;
         // shapes first: a row may have the lower transaction id than the shape it names
         for kind in [SHAPE, ROW] {
             for record in entries.iter().flat_map(|bytes| Records::new(bytes)) {
                 // what cannot be read is reported when it is sealed
                 let Ok(record) = record else { continue };
                 if record.leaf.first() == Some(&kind) {
-                    self.leaf(UNSEALED, record.leaf, record.image);
+                    self.leaf(u64::MAX, UNSEALED, record.leaf, record.image);
                 }
             }
         }
         Ok(())
     }
 
-    fn leaf(&mut self, block: i64, leaf: &[u8], image: Option<&[u8]>) {
+    fn leaf(&mut self, id: u64, block: i64, leaf: &[u8], image: Option<&[u8]>) {
         if !matches!(leaf.first(), Some(&(ROW | SHAPE))) {
             return;
         }
@@ -314,15 +259,17 @@ impl<'r> Reader<'r> {
                         .insert(shape.shape_id(), Described::new(&described));
                 }
             }
-            Ok(Leaf::Row(row)) => self.row(block, &row, image),
+            Ok(Leaf::Row(row)) => self.row(id, block, &row, image),
             // the verifier reports what cannot be read
             _ => {}
         }
     }
 
-    fn row(&mut self, block: i64, row: &RowLeaf, image: Option<&[u8]>) {
-        let shape = self.shapes.get(&row.shape);
-        let Some(shape) = shape.filter(|shape| self.tables.contains(&shape.relation)) else {
+    fn row(&mut self, id: u64, block: i64, row: &RowLeaf, image: Option<&[u8]>) {
+        let Some(shape) = self.shapes.get(&row.shape) else {
+            return;
+        };
+        let Some(table) = self.lineage.table(id, shape.relation) else {
             return;
         };
         let mut put = |kind: &'static str, record: Option<&str>, fingerprint: Option<&[u8]>| {
@@ -332,7 +279,7 @@ impl<'r> Reader<'r> {
                 Cell::Int8(block),
                 Cell::Int8(row.xid as i64),
                 Cell::Int8(i64::from(row.position)),
-                Cell::Int8(i64::from(shape.relation)),
+                Cell::Int8(i64::from(table)),
                 fingerprint.map_or(Cell::Null, Cell::Bytes),
             ]);
         };

@@ -10,13 +10,14 @@ use std::ffi::{CStr, CString};
 mod baseline;
 mod ddl;
 mod hidden;
+mod owners;
 mod registry;
 mod triggers;
 
 use hidden::Lists;
 use ward_log::Severity;
 
-pub use ddl::follow;
+pub use ddl::{follow, owners_have_changed, owners_may_change};
 
 /// Audits every change of a table from now on, and records the rows it has if asked to. Calling it
 /// again changes the hidden columns.
@@ -49,6 +50,10 @@ fn enable_audit(
     triggers::lock(table.oid)?;
     not_below_another(&table)?;
     prepare()?;
+    if !store::identity().is_some_and(|identity| identity.is_here()) {
+        registry::found_again()?;
+    }
+    let children = registry::children(table.oid)?;
     triggers::drop(table.oid)?;
     let lists = Lists {
         exclude: utf8(&exclude),
@@ -63,6 +68,7 @@ fn enable_audit(
         "audit_enabled",
         Severity::Info,
         &table,
+        &children,
         Some((&lists, snapshot)),
     )?;
     if snapshot {
@@ -88,9 +94,10 @@ fn disable_audit(tab: Option<pg_sys::Oid>) -> Result<()> {
             "SELECT * FROM ward.audited_tables lists those that are.",
         ));
     }
+    let children = registry::children(table.oid)?;
     triggers::drop(table.oid)?;
     registry::forget(table.oid)?;
-    entry("audit_disabled", Severity::Medium, &table, None)
+    entry("audit_disabled", Severity::Medium, &table, &children, None)
 }
 
 /// Records that the audit of a table began or ended, and how.
@@ -98,10 +105,14 @@ fn entry(
     event_type: &str,
     severity: Severity,
     table: &Target,
+    children: &serde_json::Value,
     how: Option<(&Lists, bool)>,
 ) -> Result<()> {
     let (schema, name) = relation::name(table.oid);
     let mut details = serde_json::json!({ "schema": schema, "table": name });
+    if !children.as_array().is_some_and(Vec::is_empty) {
+        details["children"] = children.clone();
+    }
     if let Some((lists, snapshot)) = how {
         details["exclude"] = listed(&lists.exclude);
         details["redact"] = listed(&lists.redact);

@@ -34,7 +34,7 @@ fn audit_health_state() -> std::result::Result<
     let (sealed, published) = owner::run(|| (sealed_size(), publication()));
     let (worker_ok, worker) = status::worker_state();
     let mut trigger_problems = 0;
-    verify::altered_triggers(&mut |_| trigger_problems += 1);
+    verify::altered_triggers(false, &mut |_| trigger_problems += 1);
     let leaves = |count: u64| count as i64;
     Ok(TableIterator::once((
         leaves(lag.unsealed_entries),

@@ -21,6 +21,9 @@ mod image;
 mod index;
 pub mod jsonb;
 mod lag;
+mod leaves;
+mod lineage;
+pub mod memory;
 mod progress;
 mod proof;
 mod publish;
@@ -122,6 +125,7 @@ pgrx::extension_sql_file!(
 pub fn init() {
     crate::pg::journal::init();
     crate::pg::shared::init();
+    crate::pg::ddl::reassign::register();
     capture::init();
     worker::init();
     checkpoint::init();

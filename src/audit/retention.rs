@@ -3,6 +3,7 @@
 //! A function checks the rules and writes a leaf into the caller's transaction. The sealer checks them again. The
 //! worker then removes what the leaf says, when every snapshot in use sees the leaf.
 
+mod count;
 pub mod erase;
 mod orders;
 mod perform;

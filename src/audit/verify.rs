@@ -17,6 +17,7 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use range::{Covered, Range};
 use run::Pass;
+use std::ffi::CStr;
 use ward_log::{Hash, Options, Violation, ViolationType, consistency_proof, verify_consistency};
 use zeroize::Zeroizing;
 
@@ -25,6 +26,26 @@ const MAX_JOBS: i32 = 64;
 
 /// What a trigger that is not as it was made is reported as.
 const TRIGGER_ALTERED: &str = "trigger_altered";
+
+macro_rules! findings_of {
+    ($view:literal) => {
+        match CStr::from_bytes_with_nul(
+            concat!(
+                "SELECT convert_to(concat_ws(': ', CASE WHEN table_name IS NOT NULL ",
+                "THEN format('%I.%I', table_schema, table_name) END, problem), 'UTF8') FROM ward.",
+                $view,
+                "\0"
+            )
+            .as_bytes(),
+        ) {
+            Ok(query) => query,
+            Err(_) => c"",
+        }
+    };
+}
+
+const ALTERED: &CStr = findings_of!("audit_trigger_findings");
+const ALTERED_TRIGGERS: &CStr = findings_of!("audit_trigger_problems");
 
 /// What was checked.
 struct Checked {
@@ -114,18 +135,23 @@ fn unconnected() -> Violation {
     }
 }
 
-/// What differs between the tables whose audit was enabled and the triggers that are there.
-pub(super) fn altered_triggers(found: &mut dyn FnMut(String)) {
-    if owner::table(c"audit_log").is_none() || owner::table(c"audit_trigger_findings").is_none() {
+/// What differs between the tables whose audit was enabled and the triggers that are there, and with `entries` the trail.
+pub(super) fn altered_triggers(entries: bool, found: &mut dyn FnMut(String)) {
+    if owner::table(c"audit_log").is_none() {
+        return;
+    }
+    let query = if entries { ALTERED } else { ALTERED_TRIGGERS };
+    if owner::table(c"audit_trigger_findings").is_none() {
+        found(
+            "view ward.audit_trigger_findings is missing or no member of the extension pg_ward"
+                .to_owned(),
+        );
         return;
     }
     owner::run(|| {
-        query::read(
-            c"SELECT convert_to(concat_ws(': ', CASE WHEN table_name IS NOT NULL THEN format('%I.%I', table_schema, table_name) END, problem), 'UTF8') \
-              FROM ward.audit_trigger_findings",
-            &[],
-            |row| found(String::from_utf8_lossy(&row.bytes(1)).into_owned()),
-        );
+        query::read(query, &[], |row| {
+            found(String::from_utf8_lossy(&row.bytes(1)).into_owned())
+        });
     });
 }
 
@@ -223,7 +249,7 @@ fn audit_violations(
         ));
     })?;
     if range.is_everything() {
-        altered_triggers(&mut |detail| {
+        altered_triggers(true, &mut |detail| {
             found.push((TRIGGER_ALTERED.to_owned(), None, None, detail));
         });
     }

@@ -5,7 +5,7 @@ use super::error::KeyError;
 use crate::error::{Result, report_hint};
 use crate::pg::keys::usage::{self, Counts};
 use crate::pg::keys::{process, rows};
-use crate::pg::owner;
+use crate::pg::{owner, worker};
 use pgrx::datum::TimestampWithTimeZone;
 use pgrx::prelude::*;
 
@@ -54,9 +54,11 @@ pub fn flush_key_usage() -> Result<()> {
     Ok(write()?)
 }
 
-/// What the worker calls between two rounds, in a transaction of its own.
+/// What the worker calls between two rounds, in a transaction of its own. It must not wait for a session: sealing would
+/// wait with it. What cannot be written now is written the next time.
 pub fn flush_by_worker() -> Result<()> {
-    if owner::table(c"encryption_key_usage").is_none() {
+    let table = owner::table(c"encryption_key_usage");
+    if !table.is_some_and(worker::try_lock_against_writers) {
         return Ok(());
     }
     Ok(owner::run(write)?)

@@ -1,9 +1,10 @@
 //! The event triggers that follow changes of tables. They look at the statement first, so that all
 //! other statements cost next to nothing and cannot fail here.
 
+pub mod reassign;
 mod statement;
 
-pub use statement::{Action, Statement};
+pub use statement::{Action, Membership, Statement};
 
 use crate::audit::enable;
 use crate::error;

@@ -204,21 +204,70 @@ impl Output {
             }
             let memory = pg_sys::CurrentMemoryContext;
             let function = &raw mut self.function;
+            let resources = Resources::begin();
+            // Such a value can be stored, and nobody can read it as text. What the function held is given back, and the
+            // rest of an error is for the (sub)transaction that it ends.
             let too_long = |error: CaughtError| {
-                // Such a value can be stored, and nobody can read it as text. What is caught is
-                // raised before anything is allocated, so nothing has to be undone.
                 if !is_too_long(&error) {
+                    resources.leave();
                     error.rethrow();
                 }
                 pg_sys::MemoryContextSwitchTo(memory);
+                resources.end(false);
                 None
             };
             pgrx::PgTryBuilder::new(AssertUnwindSafe(|| {
-                Some(pg_sys::OutputFunctionCall(function, datum))
+                let text = pg_sys::OutputFunctionCall(function, datum);
+                resources.end(true);
+                Some(text)
             }))
             .catch_when(PgSqlErrorCode::ERRCODE_PROGRAM_LIMIT_EXCEEDED, too_long)
             .catch_when(PgSqlErrorCode::ERRCODE_INTERNAL_ERROR, too_long)
             .execute()
+        }
+    }
+}
+
+/// A resource owner for one call of a function whose errors are caught: pins and references that it holds when it fails
+/// would otherwise be kept, and complained about, until the statement ends.
+#[derive(Clone, Copy)]
+struct Resources {
+    own: pg_sys::ResourceOwner,
+    outer: pg_sys::ResourceOwner,
+}
+
+impl Resources {
+    fn begin() -> Resources {
+        // SAFETY: within a statement there is a current owner, which outlives its child. An error that is not caught leaves
+        // the child to it: it is released with it.
+        unsafe {
+            let outer = pg_sys::CurrentResourceOwner;
+            let own = pg_sys::ResourceOwnerCreate(outer, c"pg_ward output function".as_ptr());
+            pg_sys::CurrentResourceOwner = own;
+            Resources { own, outer }
+        }
+    }
+
+    /// Goes back to the outer owner, whose child this stays.
+    fn leave(self) {
+        // SAFETY: the owner of `begin`.
+        unsafe { pg_sys::CurrentResourceOwner = self.outer }
+    }
+
+    /// Releases what is held: as at the end of a subtransaction that succeeds, which passes locks on, or of one that fails.
+    fn end(self, succeeded: bool) {
+        use pg_sys::ResourceReleasePhase::*;
+        self.leave();
+        // SAFETY: the child is not current any more and has no children.
+        unsafe {
+            for phase in [
+                RESOURCE_RELEASE_BEFORE_LOCKS,
+                RESOURCE_RELEASE_LOCKS,
+                RESOURCE_RELEASE_AFTER_LOCKS,
+            ] {
+                pg_sys::ResourceOwnerRelease(self.own, phase, succeeded, false);
+            }
+            pg_sys::ResourceOwnerDelete(self.own);
         }
     }
 }

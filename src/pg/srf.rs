@@ -272,3 +272,27 @@ pub unsafe extern "C-unwind" fn ward_audit_row_states(
     }
     pg_sys::Datum::null()
 }
+
+/// Tells PostgreSQL the calling convention of `ward_audit_table_differences`.
+#[unsafe(no_mangle)]
+pub extern "C" fn pg_finfo_ward_audit_table_differences() -> &'static pg_sys::Pg_finfo_record {
+    const VERSION_1: pg_sys::Pg_finfo_record = pg_sys::Pg_finfo_record { api_version: 1 };
+    &VERSION_1
+}
+
+/// The function `ward.audit_table_differences()`.
+///
+/// # Safety
+/// Called by PostgreSQL's function manager.
+#[unsafe(no_mangle)]
+#[pg_guard]
+pub unsafe extern "C-unwind" fn ward_audit_table_differences(
+    fcinfo: pg_sys::FunctionCallInfo,
+) -> pg_sys::Datum {
+    // SAFETY: fcinfo is the function manager's.
+    let mut rows = unsafe { Rows::begin(fcinfo) };
+    if let Err(report) = crate::audit::memory::differences(&mut rows) {
+        error::raise(report);
+    }
+    pg_sys::Datum::null()
+}

@@ -226,6 +226,12 @@ pub fn try_lock_against_all(oid: pg_sys::Oid) -> bool {
     unsafe { pg_sys::ConditionalLockRelationOid(oid, pg_sys::AccessExclusiveLock as i32) }
 }
 
+/// Locks table `oid` against everybody who writes or locks rows, if that needs no waiting.
+pub fn try_lock_against_writers(oid: pg_sys::Oid) -> bool {
+    // SAFETY: inside a transaction.
+    unsafe { pg_sys::ConditionalLockRelationOid(oid, pg_sys::ExclusiveLock as i32) }
+}
+
 /// Locks table `oid` as every writer does, if that needs no waiting.
 pub fn try_lock_to_write(oid: pg_sys::Oid) -> bool {
     // SAFETY: inside a transaction.

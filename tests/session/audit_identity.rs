@@ -281,6 +281,8 @@ fn a_dump_restored_into_a_fresh_cluster_goes_on() {
     run(&mut client, "UPDATE t SET note = 'later'");
     seal_and_verify(&mut client);
     assert_eq!(number(&mut client, ENTRIES_OF_T), 8);
+    let differing = "SELECT count(*) FROM ward.verify_current_rows('t')";
+    assert_eq!(number(&mut client, differing), 0);
     assert_eq!(texts(&mut client, REASONS), ["created", "transferred"]);
     let ids =
         "SELECT transaction_id FROM ward.audit_trail WHERE table_name = 't' ORDER BY entry_id";

@@ -177,3 +177,26 @@ fn in_a_database_of_another_encoding_the_mark_is_of_the_utf_8_text() {
     }
     assert_eq!(shown(&mut client, "note", 3).chars().count(), VALUE / 2);
 }
+
+#[test]
+fn a_value_without_a_text_leaves_nothing_of_its_output_function_behind() {
+    let cluster = Cluster::with_extension();
+    let mut client = cluster.superuser();
+    // the composite type's output function fails while it holds the description of the type
+    run(
+        &mut client,
+        "CREATE TYPE wrapped AS (bytes bytea);
+         CREATE TABLE t (id int PRIMARY KEY, v wrapped, last text); SELECT ward.enable_audit('t');
+         INSERT INTO t SELECT 1, ROW(convert_to(repeat('x', 540000000), 'UTF8'))::wrapped, 'end';
+         INSERT INTO t VALUES (2, ROW(convert_to(repeat('x', 100000), 'UTF8')), 'end')",
+    );
+    seal_and_verify(&mut client);
+    assert_eq!(
+        shown(&mut client, "v", 1),
+        "[cut: a text of more than 1 GB]"
+    );
+    assert_eq!(shown(&mut client, "last", 1), "end");
+    assert_eq!(shown(&mut client, "v", 2).len(), 200_007);
+    let log = cluster.log();
+    assert!(!log.contains("leak"), "{log}");
+}

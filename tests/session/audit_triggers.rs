@@ -114,6 +114,28 @@ const CASES: &[Case] = &[
         findings: &["function ward.audit_capture() is not the one of pg_ward"],
         undo: "ALTER FUNCTION ward.audit_capture() RESET search_path",
     },
+    // What is no member of the extension could be replaced without an entry.
+    Case {
+        attack: "ALTER EXTENSION pg_ward DROP FUNCTION ward.audit_capture()",
+        alarms: &["audit_function_altered ALTER EXTENSION"],
+        findings: &["function ward.audit_capture() is no member of the extension pg_ward"],
+        undo: "ALTER EXTENSION pg_ward ADD FUNCTION ward.audit_capture()",
+    },
+    Case {
+        attack: "ALTER EXTENSION pg_ward DROP ROUTINE ward.audit_ddl; ALTER EXTENSION pg_ward ADD FUNCTION ward.audit_ddl()",
+        alarms: &[
+            "audit_function_altered ALTER EXTENSION",
+            "audit_function_altered ALTER EXTENSION",
+        ],
+        findings: &[],
+        undo: "SELECT",
+    },
+    Case {
+        attack: "ALTER EXTENSION pg_ward DROP TABLE ward.audit_table",
+        alarms: &["audit_extension_altered ALTER EXTENSION"],
+        findings: &["table ward.audit_table is no member of the extension pg_ward"],
+        undo: "ALTER EXTENSION pg_ward ADD TABLE ward.audit_table",
+    },
     Case {
         attack: "ALTER TABLE p_low DISABLE TRIGGER ALL",
         alarms: &[

@@ -1,7 +1,7 @@
 //! `ward.key_usage`: counts of every session, also of those that roll back, and across restarts.
 
 use ward_tests::postgres::Client;
-use ward_tests::{Cluster, DATABASE, number, refused, run, text, texts, wait_until};
+use ward_tests::{Cluster, DATABASE, Options, number, refused, run, text, texts, wait_until};
 
 const USES: &str = "SELECT name || version || ' ' || encryptions || ' ' || decryptions
                     FROM ward.key_usage ORDER BY name, version";
@@ -137,4 +137,66 @@ fn only_monitors_see_how_keys_are_used() {
     let mut monitor = cluster.client(DATABASE, "monitor");
     let count = "SELECT encryptions::text FROM ward.key_usage";
     assert_eq!(text(&mut monitor, count).as_deref(), Some("1"));
+}
+
+#[test]
+fn a_transaction_that_wrote_the_counts_cannot_be_prepared() {
+    let cluster =
+        Cluster::with_extension_and(Options::default().set("max_prepared_transactions", "2"));
+    let mut admin = cluster.superuser();
+    run(
+        &mut admin,
+        "SELECT ward.generate_encryption_key('k'); SELECT ward.encrypt('x')",
+    );
+    run(&mut admin, "BEGIN; SELECT ward.flush_key_usage()");
+    let error = refused(&mut admin, "PREPARE TRANSACTION 'p'");
+    assert_eq!(error.code().code(), "0A000");
+    assert!(error.hint().unwrap().contains("a transaction of its own"));
+    assert_eq!(uses(&mut admin), ["k1 1 0"]);
+    // what a savepoint took back is not part of it
+    run(
+        &mut admin,
+        "BEGIN; SAVEPOINT s; SELECT ward.flush_key_usage(); ROLLBACK TO s; PREPARE TRANSACTION 'p'",
+    );
+    run(&mut admin, "COMMIT PREPARED 'p'");
+    run(&mut admin, "SELECT ward.flush_key_usage()");
+    assert_eq!(uses(&mut admin), ["k1 1 0"]);
+}
+
+#[test]
+fn a_session_that_holds_the_counts_does_not_keep_the_worker_from_sealing() {
+    let cluster = Cluster::with_extension();
+    let mut admin = cluster.superuser();
+    run(
+        &mut admin,
+        "SET statement_timeout = '60s';
+         SELECT ward.generate_encryption_key('k'); SELECT ward.encrypt('x'); SELECT ward.flush_key_usage();
+         CREATE TABLE t (id int PRIMARY KEY); SELECT ward.enable_audit('t')",
+    );
+    run(&mut admin, "SELECT ward.seal_audit_trail()");
+    for hold in [
+        "SELECT ward.encrypt('x'); SELECT ward.flush_key_usage()",
+        "SELECT * FROM ward.encryption_key_usage FOR UPDATE",
+    ] {
+        let mut stuck = cluster.superuser();
+        run(&mut stuck, &format!("BEGIN; {hold}"));
+        // a worker that has just started writes the counts at the end of its first round
+        run(
+            &mut admin,
+            "SELECT ward.encrypt('x');
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pg_ward sealer'",
+        );
+        for _ in 0..3 {
+            run(
+                &mut admin,
+                "INSERT INTO t SELECT coalesce(max(id), 0) + 1 FROM t",
+            );
+            run(&mut admin, "SELECT ward.seal_audit_trail()");
+        }
+        run(&mut stuck, "ROLLBACK");
+    }
+    let sealed =
+        "SELECT count(*) FROM ward.audit_trail WHERE table_name = 't' AND entry_id IS NOT NULL";
+    assert_eq!(number(&mut admin, sealed), 6);
+    assert_eq!(uses(&mut admin), ["k1 4 0"]);
 }

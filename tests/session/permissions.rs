@@ -18,6 +18,7 @@ const PUBLIC_FUNCTIONS: &[&str] = &[
     "audit_inclusion_proof",
     "audit_proof",
     "audit_retention_state",
+    "audit_table_differences",
     "audit_trail_of_blocks",
     "audit_trigger_argument",
     "audit_witness_request",

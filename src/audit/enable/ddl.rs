@@ -1,34 +1,47 @@
 //! Follows changes of tables: what is audited stays audited as a whole, hidden columns stay hidden
 //! under their new names, and the trail says what was done to a table and to its triggers.
 
-use super::{registry, triggers};
+use super::{owners, registry, triggers};
 use crate::audit::{event, store};
 use crate::error::Result;
-use crate::pg::ddl::{Action, Event, Statement};
-use crate::pg::{catalog, encoding, owner};
+use crate::pg::ddl::{Action, Event, Membership, Statement};
+use crate::pg::{catalog, encoding, owner, relation};
 use pgrx::prelude::*;
 use serde_json::{Map, Value, json};
 use ward_log::Severity;
 
-/// The tables that the running command created or altered.
+/// The tables that the running command created or altered, those of an altered type included.
 const TABLES: &str = "SELECT DISTINCT objid::text FROM pg_event_trigger_ddl_commands() \
-    WHERE classid = 'pg_class'::regclass AND object_type IN ('table', 'foreign table', 'table column', 'foreign table column') AND $1 IS NOT NULL";
+    WHERE classid = 'pg_class'::regclass AND object_type IN ('table', 'foreign table', 'table column', 'foreign table column') AND $1 IS NOT NULL \
+    UNION SELECT c.oid::text FROM pg_event_trigger_ddl_commands() m JOIN pg_type y ON y.typrelid = m.objid \
+    JOIN pg_class c ON c.reloftype = y.oid WHERE m.classid = 'pg_class'::regclass";
 
-/// What the running command did to audited tables, a JSON object each.
-const ALTERED: &str = "SELECT DISTINCT jsonb_build_object('command', d.tag, 'object_type', d.type, 'object', d.identity, \
+/// What the running command did to audited tables, a JSON object each. A command for a type is one for its tables; with
+/// $2, one for a table that is not audited is one for the audited ones that inherit from it.
+const ALTERED: &str = "WITH RECURSIVE audited (oid) AS MATERIALIZED ( \
+        SELECT relation FROM ward.audit_trigger \
+        UNION SELECT c.oid FROM ward.audit_table t JOIN pg_namespace n ON n.nspname = t.table_schema \
+              JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = t.table_name), \
+    command AS MATERIALIZED ( \
+        SELECT command_tag AS tag, object_type AS type, object_identity AS identity, r.relation \
+        FROM pg_event_trigger_ddl_commands() m, LATERAL ( \
+            SELECT m.objid AS relation WHERE m.classid = 'pg_class'::regclass \
+            UNION ALL SELECT c.oid FROM pg_type y JOIN pg_class c ON c.reloftype = y.oid \
+                WHERE y.typrelid = m.objid AND m.classid = 'pg_class'::regclass \
+            UNION ALL SELECT tgrelid FROM pg_trigger WHERE oid = m.objid AND m.classid = 'pg_trigger'::regclass \
+            UNION ALL SELECT polrelid FROM pg_policy WHERE oid = m.objid AND m.classid = 'pg_policy'::regclass \
+            UNION ALL SELECT ev_class FROM pg_rewrite WHERE oid = m.objid AND m.classid = 'pg_rewrite'::regclass \
+            UNION ALL SELECT oid FROM pg_class WHERE relnamespace = m.objid AND m.classid = 'pg_namespace'::regclass \
+                AND m.command_tag = 'ALTER SCHEMA') r), \
+    d AS (SELECT * FROM command \
+        UNION SELECT d.tag, d.type, d.identity, i.inhrelid FROM d JOIN pg_inherits i ON i.inhparent = d.relation \
+              WHERE $2 = 'true' AND NOT EXISTS (SELECT FROM audited a WHERE a.oid = d.relation)) \
+    SELECT DISTINCT jsonb_build_object('command', d.tag, 'object_type', d.type, 'object', d.identity, \
         'schema', n.nspname, 'table', c.relname)::text \
-    FROM (SELECT command_tag AS tag, object_type AS type, object_identity AS identity, r.relation \
-          FROM pg_event_trigger_ddl_commands() m, LATERAL ( \
-              SELECT m.objid AS relation WHERE m.classid = 'pg_class'::regclass \
-              UNION ALL SELECT tgrelid FROM pg_trigger WHERE oid = m.objid AND m.classid = 'pg_trigger'::regclass \
-              UNION ALL SELECT polrelid FROM pg_policy WHERE oid = m.objid AND m.classid = 'pg_policy'::regclass \
-              UNION ALL SELECT ev_class FROM pg_rewrite WHERE oid = m.objid AND m.classid = 'pg_rewrite'::regclass \
-              UNION ALL SELECT oid FROM pg_class WHERE relnamespace = m.objid AND m.classid = 'pg_namespace'::regclass \
-                  AND m.command_tag = 'ALTER SCHEMA') r) d \
+    FROM d \
     JOIN pg_class c ON c.oid = d.relation AND c.relkind IN ('r', 'p', 'f') \
     JOIN pg_namespace n ON n.oid = c.relnamespace \
-    WHERE $1 IS NOT NULL AND (EXISTS (SELECT FROM ward.audit_trigger t WHERE t.relation = c.oid) \
-        OR EXISTS (SELECT FROM ward.audit_table t WHERE t.table_schema = n.nspname AND t.table_name = c.relname)) \
+    JOIN audited a ON a.oid = c.oid WHERE $1 IS NOT NULL \
     ORDER BY 1";
 
 /// Trigger functions of the extension that the running command made or altered.
@@ -58,7 +71,7 @@ const REWRITTEN: &str = "SELECT jsonb_build_object('schema', n.nspname, 'table',
       AND EXISTS (SELECT FROM ward.audit_trigger t WHERE t.relation = c.oid)";
 
 /// What is wrong with the triggers of table $2.$3.
-const PROBLEMS: &str = "SELECT problem FROM ward.audit_trigger_findings \
+const PROBLEMS: &str = "SELECT problem FROM ward.audit_trigger_problems \
     WHERE table_schema = $2 AND table_name = $3 AND $1 IS NOT NULL ORDER BY 1";
 
 /// Called at the end of commands, when they dropped something, and before they rewrite a table.
@@ -87,6 +100,11 @@ fn is_here() -> bool {
 }
 
 fn ended(statement: &Statement) -> Result<()> {
+    if let Some(membership) = &statement.membership
+        && is_here()
+    {
+        member(membership)?;
+    }
     // The extension itself is being made.
     if owner::table(c"audit_table").is_none() {
         return Ok(());
@@ -119,7 +137,8 @@ fn ended(statement: &Statement) -> Result<()> {
     if !here {
         return Ok(());
     }
-    for mut found in facts(ALTERED)? {
+    let inherits = [statement.inherits.to_string()];
+    for mut found in facts_of(ALTERED, Some(&inherits))? {
         let place = place(&found);
         if let Some(from) = moved.get(&place) {
             found.insert("from".to_owned(), json!(from));
@@ -134,6 +153,28 @@ fn ended(statement: &Statement) -> Result<()> {
     }
     for found in facts(FUNCTIONS)? {
         record("audit_function_altered", Severity::High, found)?;
+    }
+    Ok(())
+}
+
+/// Called before REASSIGN OWNED.
+pub fn owners_may_change() {
+    if owner::table(c"audit_table").is_some() {
+        owner::run(owners::remember);
+    }
+}
+
+/// Called when it has ended.
+pub fn owners_have_changed() -> Result<()> {
+    if owner::table(c"audit_table").is_none() {
+        return Ok(());
+    }
+    let here = is_here();
+    for table in owner::run(owners::changed) {
+        owner::run(|| triggers::extend(table))?;
+        if here {
+            record("table_altered", Severity::Low, given(table))?;
+        }
     }
     Ok(())
 }
@@ -171,7 +212,7 @@ fn dropped(statement: &Statement, tag: &str) -> Result<()> {
             }
         }
         // What ALTER TABLE drops stands in its own entry.
-        if tag != "ALTER TABLE" && tag != "ALTER FOREIGN TABLE" {
+        if !matches!(tag, "ALTER TABLE" | "ALTER FOREIGN TABLE" | "ALTER TYPE") {
             found.insert("command".to_owned(), json!(tag));
             record("table_altered", Severity::Low, found)?;
         }
@@ -197,12 +238,53 @@ fn problems(event_type: &str, place: &(String, String)) -> Result<()> {
 
 /// The JSON objects that a query gives.
 fn facts(query: &str) -> Result<Vec<Map<String, Value>>> {
+    facts_of(query, None)
+}
+
+/// As [`facts`], with texts from $2 on.
+fn facts_of(query: &str, texts: Option<&[String]>) -> Result<Vec<Map<String, Value>>> {
     Ok(
-        owner::run(|| catalog::texts(query, pg_sys::InvalidOid, None))?
+        owner::run(|| catalog::texts(query, pg_sys::InvalidOid, texts))?
             .iter()
             .filter_map(|text| serde_json::from_str(&encoding::to_utf8(text)).ok())
             .collect(),
     )
+}
+
+/// Records that an object became a member of the extension, or is none any more: what is not a member may be replaced
+/// like any other object.
+fn member(membership: &Membership) -> Result<()> {
+    let mut found = Map::new();
+    found.insert("command".to_owned(), json!("ALTER EXTENSION"));
+    found.insert("action".to_owned(), json!(membership.what));
+    if let Some(name) = &membership.name {
+        found.insert("object".to_owned(), json!(name));
+    }
+    let event_type = if membership.function {
+        "audit_function_altered"
+    } else {
+        "audit_extension_altered"
+    };
+    record(event_type, Severity::High, found)
+}
+
+/// What is recorded of a table that REASSIGN OWNED gave to its owner.
+fn given(table: pg_sys::Oid) -> Map<String, Value> {
+    let (schema, name) = relation::name(table);
+    let identity = catalog::shown(&catalog::qualified_name(table));
+    let action = json!([{ "action": "OWNER TO" }]);
+    let command = json!("REASSIGN OWNED");
+    [
+        ("command", command),
+        ("object_type", json!("table")),
+        ("object", json!(identity)),
+        ("schema", json!(schema)),
+        ("table", json!(name)),
+        ("actions", action),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .into_iter()
+    .collect()
 }
 
 fn place(found: &Map<String, Value>) -> (String, String) {

@@ -15,12 +15,13 @@ pub fn remember(relation: pg_sys::Oid) -> Result<()> {
     run(
         &format!(
             "WITH RECURSIVE {DOWN} \
-             INSERT INTO ward.audit_table (table_schema, table_name, relation, is_partition, exclude, redact, gone) \
+             INSERT INTO ward.audit_table AS a (table_schema, table_name, relation, is_partition, exclude, redact, gone) \
              SELECT n.nspname, c.relname, c.oid, c.relispartition, t.exclude, t.redact, t.gone \
              FROM down JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace \
              JOIN LATERAL (SELECT exclude, redact, gone FROM ward.audit_trigger WHERE relation = c.oid AND by_row \
                            ORDER BY inherited, name LIMIT 1) t ON true \
              ON CONFLICT (table_schema, table_name) DO UPDATE SET relation = excluded.relation, \
+               former = CASE a.relation WHEN excluded.relation THEN a.former ELSE '{{}}' END, \
                is_partition = excluded.is_partition, exclude = excluded.exclude, redact = excluded.redact, gone = excluded.gone"
         ),
         Some(relation),
@@ -38,6 +39,30 @@ pub fn forget(relation: pg_sys::Oid) -> Result<()> {
         ),
         Some(relation),
     )
+}
+
+/// The tables that inherit from `relation` and may have been enabled by themselves: arrays of schema and name, or how many
+/// there are when an entry could not hold them all.
+pub fn children(relation: pg_sys::Oid) -> Result<Value> {
+    let found = owner::run(|| {
+        catalog::texts(
+            &format!(
+                "WITH RECURSIVE {DOWN} SELECT jsonb_build_array(a.table_schema, a.table_name)::text \
+                 FROM down JOIN pg_class c USING (oid) JOIN pg_namespace n ON n.oid = c.relnamespace \
+                 JOIN ward.audit_table a ON (a.table_schema, a.table_name) = (n.nspname, c.relname) \
+                 WHERE c.oid <> $1 AND NOT (c.relispartition AND a.is_partition) ORDER BY 1"
+            ),
+            relation,
+            None,
+        )
+    })?;
+    if found.len() > 50 {
+        return Ok(found.len().into());
+    }
+    Ok(found
+        .iter()
+        .filter_map(|text| serde_json::from_str::<Value>(&encoding::to_utf8(text)).ok())
+        .collect())
 }
 
 /// Tables of the memory whose names have changed, and no other table has got the old name.
@@ -85,10 +110,13 @@ pub fn follow_names() -> Result<HashMap<(String, String), [String; 2]>> {
 }
 
 /// In a restored database tables have other oids than the memory says: takes those of the tables that
-/// have their triggers again.
+/// have their triggers again, and keeps the former for the entries that say it.
 pub fn found_again() -> Result<()> {
     run(
-        "UPDATE ward.audit_table a SET relation = c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+        "UPDATE ward.audit_table a SET relation = c.oid, former = coalesce( \
+            (SELECT jsonb_build_object(l.incarnation, a.relation::bigint) FROM ward.audit_log l \
+             WHERE NOT EXISTS (SELECT FROM ward.audit_log n WHERE n.previous = l.incarnation)), '{}') || a.former \
+         FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE a.table_schema = n.nspname AND a.table_name = c.relname AND a.relation <> c.oid \
            AND EXISTS (SELECT FROM ward.audit_trigger t WHERE t.relation = c.oid AND t.by_row)",
         None,

@@ -1,6 +1,6 @@
 //! Erasing the images of a record.
 
-use super::perform::{self, Target, Targets};
+use super::perform::{Target, Targets};
 use crate::audit::{capture, store};
 use crate::error::{self, Result};
 use crate::pg::values::Text;
@@ -117,7 +117,7 @@ fn order(tables: &BTreeSet<Named>, record_id: &str, reason: &str) -> Result<i64>
                 end: u64::MAX,
             });
         }
-        Ok((super::policy::now(), perform::count(&targets)?))
+        Ok((super::policy::now(), super::count::count(&targets)))
     })?;
     for (relation_oid, schema, table) in tables {
         capture::order(now, |header, out| {

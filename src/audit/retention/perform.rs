@@ -9,7 +9,7 @@ use crate::pg::journal::Mode;
 use crate::pg::segment::{self, Appender};
 use crate::pg::{owner, query, snapshot, worker};
 use pgrx::prelude::*;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use ward_log::{Hash, Leaf, Shape, push_record};
 
 /// What is left to do.
@@ -213,8 +213,14 @@ impl Targets {
         records.flatten().map(|(entry, _)| *entry as i64).collect()
     }
 
+    /// The ids of the records, each once.
+    pub fn records(&self) -> BTreeSet<&str> {
+        let records = self.0.values().flat_map(HashMap::keys);
+        records.map(String::as_str).collect()
+    }
+
     /// By the shapes that the log has of the tables.
-    fn by_shape(&self) -> ByShape<'_> {
+    pub fn by_shape(&self) -> ByShape<'_> {
         let mut shapes = HashMap::new();
         query::read(
             c"SELECT shape_id, content FROM ward.audit_shape",
@@ -234,11 +240,17 @@ impl Targets {
     }
 }
 
-struct ByShape<'t>(HashMap<Hash, &'t Records>);
+/// The records by the shapes of their tables.
+pub struct ByShape<'t>(HashMap<Hash, &'t Records>);
 
 impl ByShape<'_> {
+    /// The shapes.
+    pub fn ids(&self) -> impl Iterator<Item = &Hash> {
+        self.0.keys()
+    }
+
     /// The erase leaf that speaks of a leaf's image.
-    fn order(&self, index: u64, leaf: &[u8]) -> Option<u64> {
+    pub fn order(&self, index: u64, leaf: &[u8]) -> Option<u64> {
         let Ok(Leaf::Row(row)) = Leaf::parse(leaf) else {
             return None;
         };
@@ -246,26 +258,6 @@ impl ByShape<'_> {
         let order = orders.iter().find(|(_, end)| index < *end)?;
         Some(order.0)
     }
-}
-
-/// How many images of these records are sealed and there.
-pub fn count(targets: &Targets) -> Result<u64> {
-    let shapes = targets.by_shape();
-    let mut images = 0;
-    for number in 0..segments() {
-        let Some(table) = store::segment_table(number) else {
-            continue;
-        };
-        segment::scan(table, |stored| {
-            segment::each_leaf(stored.entry_id as u64, stored.records, |id, leaf, image| {
-                if image.is_some() && shapes.order(id, leaf).is_some() {
-                    images += 1;
-                }
-            });
-            true
-        });
-    }
-    Ok(images)
 }
 
 /// How many segments the log has had.

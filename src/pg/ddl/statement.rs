@@ -16,6 +16,17 @@ pub struct Action {
     pub to: Option<String>,
 }
 
+/// An object that is made a member of the extension, or is none any more.
+#[derive(Clone)]
+pub struct Membership {
+    /// ADD or DROP.
+    pub what: &'static str,
+    /// Whether it is a function.
+    pub function: bool,
+    /// Its name as given, where the command names it by parts.
+    pub name: Option<String>,
+}
+
 /// A statement, as far as it matters to audited tables.
 #[derive(Clone, Default)]
 pub struct Statement {
@@ -27,6 +38,10 @@ pub struct Statement {
     pub detaches: bool,
     /// It may have changed triggers.
     pub triggers: bool,
+    /// It changes the columns of what inherits from a table, too.
+    pub inherits: bool,
+    /// What it does to the extension's members.
+    pub membership: Option<Membership>,
     /// A column was added, so that one with a hidden name may exist again.
     pub adds_column: bool,
     /// A column's former and new name.
@@ -63,7 +78,22 @@ impl Statement {
                     joins(!(*create).schemaElts.is_null())
                 }
                 T_AlterTableStmt => {
-                    Statement::alterations((*node.cast::<pg_sys::AlterTableStmt>()).cmds)
+                    let stmt = node.cast::<pg_sys::AlterTableStmt>();
+                    let mut found = Statement::alterations((*stmt).cmds);
+                    found.inherits &= inherits((*stmt).relation);
+                    found
+                }
+                T_AlterTableMoveAllStmt => Statement {
+                    relevant: true,
+                    actions: vec![Action {
+                        what: what(pg_sys::AlterTableType::AT_SetTableSpace),
+                        name: None,
+                        to: None,
+                    }],
+                    ..Statement::default()
+                },
+                T_AlterExtensionContentsStmt => {
+                    membership(&*node.cast::<pg_sys::AlterExtensionContentsStmt>())
                 }
                 T_RenameStmt => Statement::rename(&*node.cast::<pg_sys::RenameStmt>()),
                 T_AlterObjectSchemaStmt => {
@@ -96,9 +126,12 @@ impl Statement {
     fn rename(stmt: &pg_sys::RenameStmt) -> Statement {
         // SAFETY: the names of a parse tree are NULL or C strings.
         let (name, to) = unsafe { (text(stmt.subname), text(stmt.newname)) };
-        let column = stmt.renameType == pg_sys::ObjectType::OBJECT_COLUMN;
+        use pg_sys::ObjectType::{OBJECT_ATTRIBUTE, OBJECT_COLUMN};
+        let column = matches!(stmt.renameType, OBJECT_COLUMN | OBJECT_ATTRIBUTE);
         Statement {
             relevant: true,
+            // SAFETY: as above.
+            inherits: column && unsafe { inherits(stmt.relation) },
             triggers: stmt.renameType == pg_sys::ObjectType::OBJECT_TRIGGER,
             renamed_column: name.clone().zip(to.clone()).filter(|_| column),
             actions: vec![Action {
@@ -132,7 +165,21 @@ impl Statement {
                     alter::AT_AttachPartition | alter::AT_AddInherit | alter::AT_ChangeOwner => {
                         found.joins = true
                     }
-                    alter::AT_AddColumn => found.adds_column = true,
+                    alter::AT_AddColumn => {
+                        found.adds_column = true;
+                        found.inherits = true;
+                    }
+                    alter::AT_DropColumn
+                    | alter::AT_AlterColumnType
+                    | alter::AT_ColumnDefault
+                    | alter::AT_DropNotNull
+                    | alter::AT_SetNotNull
+                    | alter::AT_DropExpression
+                    | alter::AT_SetStorage
+                    | alter::AT_SetCompression
+                    | alter::AT_AddConstraint
+                    | alter::AT_AlterConstraint
+                    | alter::AT_DropConstraint => found.inherits = true,
                     alter::AT_EnableTrig
                     | alter::AT_EnableAlwaysTrig
                     | alter::AT_EnableReplicaTrig
@@ -148,6 +195,76 @@ impl Statement {
         }
         found
     }
+}
+
+/// What a statement does to the members of this extension.
+///
+/// # Safety
+/// `stmt` is a valid parse tree.
+unsafe fn membership(stmt: &pg_sys::AlterExtensionContentsStmt) -> Statement {
+    use pg_sys::ObjectType::{OBJECT_AGGREGATE, OBJECT_FUNCTION, OBJECT_PROCEDURE, OBJECT_ROUTINE};
+    // SAFETY: the caller's promise: a name, and a node whose tag says what it is.
+    unsafe {
+        if text(stmt.extname).as_deref() != Some("pg_ward") {
+            return Statement::default();
+        }
+        let name = match stmt.object.as_ref().map(|node| node.type_) {
+            Some(pg_sys::NodeTag::T_ObjectWithArgs) => {
+                dotted((*stmt.object.cast::<pg_sys::ObjectWithArgs>()).objname)
+            }
+            Some(pg_sys::NodeTag::T_List) => dotted(stmt.object.cast()),
+            Some(pg_sys::NodeTag::T_String) => string(stmt.object),
+            _ => None,
+        };
+        Statement {
+            relevant: true,
+            membership: Some(Membership {
+                what: if stmt.action > 0 { "ADD" } else { "DROP" },
+                function: matches!(
+                    stmt.objtype,
+                    OBJECT_AGGREGATE | OBJECT_FUNCTION | OBJECT_PROCEDURE | OBJECT_ROUTINE
+                ),
+                name,
+            }),
+            ..Statement::default()
+        }
+    }
+}
+
+/// The parts of a name, with dots between them.
+///
+/// # Safety
+/// `list` is NULL or a list of nodes.
+unsafe fn dotted(list: *mut pg_sys::List) -> Option<String> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let list = list.as_ref()?;
+        let parts: Option<Vec<String>> = (0..list.length as usize)
+            .map(|at| string((*list.elements.add(at)).ptr_value.cast()))
+            .collect();
+        Some(parts?.join("."))
+    }
+}
+
+/// # Safety
+/// `node` is NULL or a node.
+unsafe fn string(node: *mut pg_sys::Node) -> Option<String> {
+    // SAFETY: the caller's promise; the tag says what the node is.
+    unsafe {
+        if node.as_ref()?.type_ != pg_sys::NodeTag::T_String {
+            return None;
+        }
+        text((*node.cast::<pg_sys::String>()).sval)
+    }
+}
+
+/// Whether a command for this table is one for what inherits from it, too.
+///
+/// # Safety
+/// `range` is NULL or a table's name in a parse tree.
+unsafe fn inherits(range: *mut pg_sys::RangeVar) -> bool {
+    // SAFETY: the caller's promise.
+    unsafe { range.as_ref().is_some_and(|range| range.inh) }
 }
 
 /// # Safety

@@ -211,6 +211,14 @@ unsafe extern "C-unwind" fn at_transaction(
             settle(event == XACT_EVENT_COMMIT);
             ended();
         }
+        // Its row would be added when somebody commits it, and the counts in shared memory would stay.
+        XACT_EVENT_PRE_PREPARE if WRITTEN.with_borrow(|written| !written.is_empty()) => {
+            crate::error::raise(crate::error::report_hint(
+                PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+                "cannot PREPARE a transaction that has written the usage of keys",
+                "Call ward.flush_key_usage() in a transaction of its own.",
+            ))
+        }
         // What was done counts even if its result was thrown away.
         XACT_EVENT_ABORT | XACT_EVENT_PARALLEL_ABORT => {
             settle(false);
