@@ -73,6 +73,7 @@ pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome
     };
     input::lines(&args.source, work)?;
     let summary = verifier.finish().map_err(refused)?;
+    trail.begin_behind(&summary.earlier_incarnations);
     let contradicted = &summary.verified.contradicted;
     let extends =
         |checkpoint: &Checkpoint| !contradicted.contains(&(checkpoint.size, checkpoint.root));
@@ -108,12 +109,15 @@ fn outcome(
         verified,
         head,
         uncompared,
+        earlier_incarnations: _,
     } = summary;
     let altered = findings.total > 0;
     let case = Case {
         trail: &trail,
         held: &held,
+        uncompared: &uncompared,
         size: head.unwrap_or(header.size),
+        partial: header.first_leaf > 0,
         writers_checked,
     };
     let standings: Vec<Standing> = held
@@ -147,6 +151,7 @@ fn outcome(
     let verdict = match (covered, cosigned) {
         _ if tampered => Verdict::Tampered,
         _ if any(Standing::RestoredUndeclared) => Verdict::RestoredUndeclared,
+        _ if any(Standing::LeftBeforeExport) => Verdict::LeftBeforeExport,
         _ if any(Standing::LostAtFailover) => Verdict::LostAtFailover,
         _ if any(Standing::RestoredDeclared) => Verdict::RestoredDeclared,
         (_, Some(_)) => Verdict::Cosigned,
@@ -183,6 +188,7 @@ fn outcome(
             .collect(),
         archive_of: head,
         removed: Removed::of(&verified),
+        earlier_histories: trail.earlier,
         histories: trail.histories,
         restores: trail.restores,
         key_changes: trail.key_changes,

@@ -312,7 +312,7 @@ impl<S: LogSource> Verifier<'_, S> {
             .as_ref()
             .is_some_and(|block| block.first_leaf == index)
         {
-            self.known.unread_incarnations += 1;
+            self.known.incarnations.add_unread();
             self.begun = Some(None);
         }
         self.next = index + 1;
@@ -527,7 +527,7 @@ impl<S: LogSource> Verifier<'_, S> {
         if first {
             self.begun = Some(Some(leaf.incarnation));
         }
-        self.known.incarnations.push(leaf.incarnation);
+        self.known.incarnations.add(leaf.incarnation);
         let root_differs = self.head.is_some_and(|head| head != leaf.previous_root);
         if leaf.previous_size != index || (first && root_differs) {
             self.report.add(
