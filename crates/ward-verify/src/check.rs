@@ -67,6 +67,7 @@ pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome
         }
     };
     let work = Work {
+        progress: !args.json,
         jobs: args.jobs.map_or_else(processors, NonZeroUsize::get),
         keys: &keys,
         take: &mut take,
