@@ -6,7 +6,9 @@
 //! One alteration is reported once, at its place, and verification goes on behind it.
 
 mod block;
+mod end;
 mod flow;
+mod gaps;
 mod incarnations;
 mod prepared;
 mod removal;
