@@ -388,3 +388,36 @@ fn a_source_without_anything_gives_an_export_that_fails() {
     assert_eq!(summary.unwrap().0.verified.size, 0);
     assert_eq!(violations[0].kind.as_str(), "size_mismatch");
 }
+
+#[test]
+fn an_export_that_hides_that_it_is_a_part() {
+    let log = small_log();
+    let mut hidden = log.clone();
+    // a block before the first, of no leaves
+    let empty = ward_log::BlockInfo {
+        tree_size: 0,
+        root: empty_root(),
+        ..log.blocks[&0].clone()
+    };
+    let shifted = log.blocks.values().cloned().map(|mut row| {
+        row.block_no += 1;
+        (row.block_no, row)
+    });
+    hidden.blocks = shifted.collect();
+    hidden.blocks.insert(0, empty);
+    let (read, _) = read(&export(&hidden, 1), options());
+    assert_eq!(read.unwrap_err(), ExportError::BadStart);
+}
+
+#[test]
+fn a_leaf_beyond_all_numbers() {
+    let lines = export(&small_log(), 0);
+    let hostile = [&lines[..2], &["leaves //////////8AAAAAAAAAAA==".to_owned()]].concat();
+    let Err(ExportError::BadLine { line, what }) = read(&hostile, options()).0 else {
+        panic!("it was read")
+    };
+    assert_eq!(
+        (line, what),
+        (3, "a leaf's index is beyond those of any log")
+    );
+}

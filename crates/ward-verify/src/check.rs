@@ -137,13 +137,16 @@ fn outcome(
         .collect();
     let any = |standing| standings.contains(&standing);
     let tampered = altered || any(Standing::Contradicted);
-    // of a log that was tampered with, a checkpoint covers nothing
+    // Of a log that was tampered with, a checkpoint covers nothing. What is missing is vouched for by nothing but the entry
+    // that says it was removed, so a checkpoint before that entry shows nothing either.
+    let removal = verified.last_removal;
     let last = |cosigned: bool| {
         held.iter()
             .zip(&standings)
             .filter(|(_, standing)| !tampered && **standing == Standing::Extended)
             .map(|((held, _), _)| held)
             .filter(|held| held.checkpoint.size > header.first_leaf)
+            .filter(|held| removal.is_none_or(|entry| held.checkpoint.size > entry))
             .filter(|held| !cosigned || !held.cosignatures.is_empty())
             .map(|held| held.checkpoint.size.min(header.size) - 1)
             .max()
@@ -159,6 +162,7 @@ fn outcome(
         (Some(_), None) => Verdict::Anchored,
         (None, None) => Verdict::Unanchored,
     };
+    let unanchored_removal = removal.filter(|_| covered.is_none());
     let anchored = covered.map_or(header.first_leaf, |last| last + 1);
     Outcome {
         verdict,
@@ -174,6 +178,7 @@ fn outcome(
         writers_checked,
         last_covered_entry: covered,
         last_cosigned_entry: cosigned,
+        unanchored_removal,
         unanchored_tail: header.size.saturating_sub(anchored),
         checkpoints: held
             .iter()

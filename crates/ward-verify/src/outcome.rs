@@ -150,6 +150,9 @@ pub struct Outcome {
     pub last_covered_entry: Option<u64>,
     /// The last entry that a cosigned checkpoint covers.
     pub last_cosigned_entry: Option<u64>,
+    /// The last entry that says of something missing that it was removed, where no checkpoint covers it. It, and what it
+    /// speaks of, may be made up.
+    pub unanchored_removal: Option<u64>,
     /// How many entries follow that no checkpoint covers.
     pub unanchored_tail: u64,
     /// The checkpoints.
@@ -202,6 +205,13 @@ impl fmt::Display for Outcome {
                 f,
                 "  anchored     nothing: no checkpoint given covers an entry"
             )?,
+        }
+        if let Some(entry) = self.unanchored_removal {
+            writeln!(
+                f,
+                "  removed      as entries up to {entry} say, which no checkpoint given covers: who wrote them could have left \
+                 it out. Give a later checkpoint"
+            )?;
         }
         for anchor in &self.checkpoints {
             write!(

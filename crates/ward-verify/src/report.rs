@@ -143,6 +143,9 @@ fn removed(outcome: &Outcome) -> Markup {
         @if removed.pruned.is_empty() && removed.erasures == 0 {
             p { "Nothing." }
         }
+        @if let Some(entry) = outcome.unanchored_removal {
+            p { "Entries up to " (entry) " say so, and no checkpoint given covers them: who wrote them could have left it out." }
+        }
         @if !removed.pruned.is_empty() {
             p { (removed.pruned_entries) " entries were pruned. Their hashes are still there and were verified." }
             table {

@@ -84,6 +84,7 @@ impl<S: LogSource> Verifier<'_, S> {
             erased: self.removals.erased,
             erasures: self.removals.erasures,
             erased_images: self.removals.erased_images,
+            last_removal: self.removals.last_removal,
             contradicted: std::mem::take(&mut self.contradicted),
             violations: self.report.count,
         }
