@@ -410,14 +410,13 @@ fn an_export_that_hides_that_it_is_a_part() {
 }
 
 #[test]
-fn a_leaf_beyond_all_numbers() {
-    let lines = export(&small_log(), 0);
-    let hostile = [&lines[..2], &["leaves //////////8AAAAAAAAAAA==".to_owned()]].concat();
-    let Err(ExportError::BadLine { line, what }) = read(&hostile, options()).0 else {
-        panic!("it was read")
-    };
-    assert_eq!(
-        (line, what),
-        (3, "a leaf's index is beyond those of any log")
-    );
+fn a_leaf_beyond_all_numbers_with_a_hash_stored_for_it() {
+    let mut log = small_log();
+    let mut entry = log.entries[5].clone();
+    entry.index = u64::MAX;
+    let hash = ward_log::leaf_hash(&entry.leaf);
+    log.entries.push(entry);
+    log.tiles.insert((0, u64::MAX >> 8), vec![hash; 256]);
+    let found = log.found();
+    assert_eq!(found, [("entry_unexpected", None, Some(u64::MAX))]);
 }
