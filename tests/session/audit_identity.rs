@@ -77,7 +77,16 @@ fn a_standby_verifies_and_goes_on_after_its_promotion_with_a_prepared_transactio
     said.finds("lost_at_failover", 4, "lost_at_failover", kept);
     // an export from the failover on does not have the leaf that began the former history
     let part = export(&standby, &auditor, kept);
-    let args = ["check", &part, "--partial", "--key", &auditor.key, "--checkpoint", &lost, "--json"];
+    let args = [
+        "check",
+        &part,
+        "--partial",
+        "--key",
+        &auditor.key,
+        "--checkpoint",
+        &lost,
+        "--json",
+    ];
     let said = auditor.run(&args);
     said.finds("lost_at_failover", 4, "lost_at_failover", kept);
     // the new history is signed under another name, with the same key
