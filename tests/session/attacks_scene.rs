@@ -79,7 +79,11 @@ pub struct Attacker {
 impl Attacker {
     /// A superuser alone with the log.
     pub fn new() -> Self {
-        let cluster = shared();
+        Self::on(shared())
+    }
+
+    /// The same with another log.
+    pub fn on(cluster: Arc<Cluster>) -> Self {
         let mut client = cluster.superuser();
         run(&mut client, "BEGIN; SELECT pg_advisory_xact_lock(1)");
         Self {

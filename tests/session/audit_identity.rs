@@ -75,6 +75,20 @@ fn a_standby_verifies_and_goes_on_after_its_promotion_with_a_prepared_transactio
     said.is("anchored");
     let said = check(&standby, &auditor, &[&before, &lost]);
     said.finds("lost_at_failover", 4, "lost_at_failover", kept);
+    // an export from the failover on does not have the leaf that began the former history
+    let part = export(&standby, &auditor, kept);
+    let args = [
+        "check",
+        &part,
+        "--partial",
+        "--key",
+        &auditor.key,
+        "--checkpoint",
+        &lost,
+        "--json",
+    ];
+    let said = auditor.run(&args);
+    said.finds("lost_at_failover", 4, "lost_at_failover", kept);
     // the new history is signed under another name, with the same key
     let new = auditor.keep(&mut there, "SELECT ward.audit_checkpoint()", "new");
     let said = check(&standby, &auditor, &[&new]);

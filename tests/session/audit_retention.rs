@@ -84,7 +84,7 @@ fn pruned_and_erased_as_the_log_says() {
     );
     run(&mut client, "SELECT ward.seal_audit_trail()");
     wait_published(&mut client);
-    let held = auditor.keep(&mut client, "SELECT ward.audit_checkpoint()", "checkpoint");
+    let former = auditor.keep(&mut client, "SELECT ward.audit_checkpoint()", "checkpoint");
     let archive = archive(&mut client, &auditor, 1);
     let proof = text(&mut client, "SELECT ward.audit_inclusion_proof(5)::text");
 
@@ -195,7 +195,11 @@ fn pruned_and_erased_as_the_log_says() {
         );
     }
 
-    // the auditor sees the same
+    // the auditor sees the same; that it was ordered, only a checkpoint of the orders shows
+    let said = auditor.check(&export(&cluster, &auditor, 0), &former);
+    assert_eq!(said.code, 3, "{}{}", said.outcome, said.error);
+    assert!(said.outcome["unanchored_removal"].as_u64().unwrap() > 2048);
+    let held = auditor.keep(&mut client, "SELECT ward.audit_checkpoint()", "later");
     let said = auditor.check(&export(&cluster, &auditor, 0), &held);
     assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);
     said.is("anchored");
@@ -229,7 +233,7 @@ fn pruned_and_erased_as_the_log_says() {
         "--key",
         &auditor.key,
         "--checkpoint",
-        &held,
+        &former,
         "--json",
     ]);
     assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);

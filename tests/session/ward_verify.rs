@@ -274,3 +274,80 @@ fn a_witness_follows_the_log_and_a_reader_sees_its_cosignature() {
     said.is("cosigned");
     assert_eq!(said.outcome["unanchored_tail"], 0);
 }
+
+/// All that `ward-verify --server` does with the rights of an auditor, and of one who has more than it needs.
+#[test]
+fn reading_a_server_takes_a_read_only_login_and_writes_nothing() {
+    let cluster = Cluster::with_extension();
+    let mut client = cluster.superuser();
+    audited_table(&mut client);
+    run(
+        &mut client,
+        "INSERT INTO t VALUES (1, 'a');
+         CREATE ROLE auditors; GRANT SELECT ON ward.audit_trail TO auditors;
+         CREATE ROLE auditor LOGIN IN ROLE auditors; ALTER ROLE auditor SET log_statement = 'all';
+         CREATE ROLE powerful LOGIN SUPERUSER; ALTER ROLE powerful SET log_statement = 'all'",
+    );
+    seal_and_verify(&mut client);
+    let auditor = Auditor::new(&mut client);
+    let held = auditor.keep(&mut client, "SELECT ward.audit_checkpoint()", "checkpoint");
+    // the role can do this and nothing else with the log
+    let mut login = cluster.client(DATABASE, "auditor");
+    for beyond in [
+        "DELETE FROM ward.audit_segment_000000",
+        "SELECT FROM ward.audit_segment_000000",
+        "INSERT INTO ward.audit_journal_0 (xid) VALUES (1)",
+        "SELECT ward.prune_audit_trail(now())",
+        "SELECT ward.declare_restore('because')",
+        "TABLE t",
+    ] {
+        assert_eq!(
+            refused(&mut login, beyond).code().code(),
+            "42501",
+            "{beyond}"
+        );
+    }
+    let socket = cluster.socket_directory().display();
+    for user in ["auditor", "powerful"] {
+        let server = format!("host={socket} dbname={DATABASE} user={user}");
+        let args = [
+            "check",
+            "--server",
+            &server,
+            "--key",
+            &auditor.key,
+            "--checkpoint",
+            &held,
+        ];
+        let said = auditor.run(&[&args[..], &["--json"]].concat());
+        assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);
+        assert_eq!(said.outcome["verdict"], "anchored");
+    }
+    let log = cluster.log();
+    let statements: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("statement: ") || line.contains("execute "))
+        .filter_map(|line| {
+            line.split_once("statement: ")
+                .or_else(|| line.split_once("execute "))
+        })
+        .map(|(_, statement)| statement.trim_end())
+        .filter(|statement| {
+            statement.contains("export_audit_trail") || statement.contains("TRANSACTION")
+        })
+        .collect();
+    let begun = statements
+        .iter()
+        .filter(|s| s.ends_with("READ ONLY"))
+        .count();
+    let read = statements
+        .iter()
+        .filter(|s| s.contains("COPY (SELECT ward.export_audit_trail()) TO STDOUT"))
+        .count();
+    assert_eq!((begun, read), (2, 2), "{statements:?}");
+    run(&mut client, "REVOKE auditors FROM auditor");
+    let server = format!("host={socket} dbname={DATABASE} user=auditor");
+    let said = auditor.run(&["check", "--server", &server]);
+    assert_eq!(said.code, 2);
+    assert!(said.error.contains("permission denied"), "{}", said.error);
+}

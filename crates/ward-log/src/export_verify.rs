@@ -21,6 +21,9 @@ const MAX_BLOCKS: usize = 0x10_0000;
 /// Lines of one kind ahead of the first leaf: an archive may have as many erasures behind it.
 const MAX_AHEAD: usize = 0x10_0000;
 
+/// Incarnations that began before a partial export: a log that was restored every day for a century has fewer.
+const MAX_INCARNATIONS: usize = 0x1_0000;
+
 /// What was found out about an export.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExportSummary {
@@ -30,6 +33,8 @@ pub struct ExportSummary {
     pub verified: Summary,
     /// The later size of the log that an export which ends early is connected with.
     pub head: Option<u64>,
+    /// The incarnations that began before a partial export, in their order: its word, which nothing proves.
+    pub earlier_incarnations: Vec<[u8; 16]>,
     /// Sizes of checkpoints that lie before the first exported leaf, or behind the last one of an export that ends
     /// early, so that they could not be compared.
     pub uncompared: Vec<u64>,
@@ -99,7 +104,7 @@ impl<'a> ExportVerifier<'a> {
         match self.parser.line(line)? {
             ExportLine::Version => {}
             ExportLine::Log(header) => self.header = Some(header),
-            ExportLine::Incarnation(incarnation) => self.incarnations.push(incarnation),
+            ExportLine::Incarnation(incarnation) => self.add_incarnation(incarnation)?,
             ExportLine::Head(head) => self.set_head(head)?,
             ExportLine::Order(order) => match &mut self.head {
                 Some(head) if self.waiting.is_some() => head.orders.push(order),
@@ -116,8 +121,11 @@ impl<'a> ExportVerifier<'a> {
             ExportLine::End => self.begin()?,
         }
         let orders = self.head.as_ref().map_or(0, |head| head.orders.len());
-        let ahead = [self.incarnations.len(), self.shapes.len(), orders];
-        if self.held.borrow().is_too_much() || ahead.iter().any(|lines| *lines > MAX_AHEAD) {
+        let ahead = [self.shapes.len(), orders];
+        if self.held.borrow().is_too_much()
+            || self.incarnations.len() > MAX_INCARNATIONS
+            || ahead.iter().any(|lines| *lines > MAX_AHEAD)
+        {
             return Err(ExportError::Unbounded);
         }
         Ok(())
@@ -144,8 +152,18 @@ impl<'a> ExportVerifier<'a> {
             verified,
             head: self.head.map(|head| head.size),
             header,
+            earlier_incarnations: self.incarnations,
             uncompared: self.uncompared,
         })
+    }
+
+    fn add_incarnation(&mut self, incarnation: [u8; 16]) -> Result<(), ExportError> {
+        let first_block = self.header.as_ref().map_or(0, |header| header.first_block);
+        if self.waiting.is_none() || first_block == 0 {
+            return Err(self.parser.bad("the line stands in the wrong place"));
+        }
+        self.incarnations.push(incarnation);
+        Ok(())
     }
 
     fn set_head(&mut self, head: ExportHead) -> Result<(), ExportError> {
@@ -204,7 +222,9 @@ impl<'a> ExportVerifier<'a> {
         let first = header.first_leaf;
         let before = header.first_block.checked_sub(1);
         let row = before.and_then(|before| self.held.borrow().blocks.get(&before).cloned());
-        if row.as_ref().map_or(0, |row| row.tree_size) != first {
+        // no block is empty: a part of a log that says it is the whole would be verified with less
+        let whole = header.first_block == 0;
+        if whole != (first == 0) || row.as_ref().map_or(0, |row| row.tree_size) != first {
             return Err(ExportError::BadStart);
         }
         let root = row.map(|row| row.root);
@@ -250,11 +270,7 @@ impl<'a> ExportVerifier<'a> {
         for content in self.shapes.drain(..) {
             verifier.shape(&content);
         }
-        verifier.start_at(
-            header.first_block,
-            [],
-            std::mem::take(&mut self.incarnations),
-        );
+        verifier.start_at(header.first_block, [], self.incarnations.clone());
         if let Some(head) = &self.head {
             for order in &head.orders {
                 let hash = leaf_hash(&order.leaf);

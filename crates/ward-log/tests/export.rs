@@ -388,3 +388,35 @@ fn a_source_without_anything_gives_an_export_that_fails() {
     assert_eq!(summary.unwrap().0.verified.size, 0);
     assert_eq!(violations[0].kind.as_str(), "size_mismatch");
 }
+
+#[test]
+fn an_export_that_hides_that_it_is_a_part() {
+    let log = small_log();
+    let mut hidden = log.clone();
+    // a block before the first, of no leaves
+    let empty = ward_log::BlockInfo {
+        tree_size: 0,
+        root: empty_root(),
+        ..log.blocks[&0].clone()
+    };
+    let shifted = log.blocks.values().cloned().map(|mut row| {
+        row.block_no += 1;
+        (row.block_no, row)
+    });
+    hidden.blocks = shifted.collect();
+    hidden.blocks.insert(0, empty);
+    let (read, _) = read(&export(&hidden, 1), options());
+    assert_eq!(read.unwrap_err(), ExportError::BadStart);
+}
+
+#[test]
+fn a_leaf_beyond_all_numbers_with_a_hash_stored_for_it() {
+    let mut log = small_log();
+    let mut entry = log.entries[5].clone();
+    entry.index = u64::MAX;
+    let hash = ward_log::leaf_hash(&entry.leaf);
+    log.entries.push(entry);
+    log.tiles.insert((0, u64::MAX >> 8), vec![hash; 256]);
+    let found = log.found();
+    assert_eq!(found, [("entry_unexpected", None, Some(u64::MAX))]);
+}

@@ -237,3 +237,30 @@ fn the_words_of_a_beginning() {
     assert_eq!(Beginning::Declared.reason(Some("x")), "declared: x");
     assert_eq!(Beginning::Copied.reason(None), "copied");
 }
+
+#[test]
+fn behind_many_missing_blocks_only_so_many_unknown_incarnations_are_taken_for_granted() {
+    let mut builder = Builder::new();
+    for xid in 100..200 {
+        builder.transaction(xid, &[insert(xid)]);
+        builder.seal(seen(xid + 1));
+    }
+    let first = builder.log.blocks[&1].first_leaf;
+    let end = builder.log.size();
+    for number in 0..70 {
+        let xid = 200 + u64::from(number);
+        builder.incarnation = [number; 16];
+        builder.transaction(xid, &[insert(xid)]);
+        builder.transaction(xid + 100, &[insert(xid)]);
+    }
+    builder.seal(seen(400));
+    let kept = |index| index < first || index >= end;
+    builder.log.entries.retain(|entry| kept(entry.index));
+    let found = builder.log.found();
+    let unknown = found
+        .iter()
+        .filter(|found| found.0 == "incarnation_unknown");
+    // each of them is named twice, and INCARNATION is one that is known
+    assert_eq!(unknown.count(), 2 * (70 - 64 - 1));
+    assert_eq!(found.len(), 2 * (70 - 64 - 1) + 1, "{found:?}");
+}

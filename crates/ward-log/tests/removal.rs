@@ -1,156 +1,16 @@
-//! Retention, prune and erase leaves: read back as written, and what a verifier makes of them.
+//! What a verifier makes of retention, prune and erase leaves.
 
 mod common;
 
-use common::{Builder, Entry, KEY, Log, insert, one, options, seen};
-use proptest::prelude::*;
+use common::{Builder, Entry, KEY, Log, encoded, header, insert, one, options, seen};
 use ward_log::{
     EraseLeaf, ExportHead, ExportHeader, ExportOrder, ExportSummary, ExportVerifier, ExportWriter,
-    FormatError, Leaf, LeafHeader, MAX_LEAF_LEN, PRUNE_UNIT, PruneLeaf, RetentionLeaf,
-    RetentionPolicy, Tree, Violation, consistency_proof, inclusion_proof, leaf_hash,
+    Leaf, LeafHeader, PRUNE_UNIT, PruneLeaf, RetentionLeaf, Tree, Violation, consistency_proof,
+    inclusion_proof, leaf_hash,
 };
 
 const FORGED: [u8; 32] = [8; 32];
 const PERIOD: i64 = 1_000;
-
-fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    encode(&mut out);
-    out
-}
-
-fn header(xid: u64) -> LeafHeader {
-    LeafHeader {
-        xid,
-        position: 1,
-        context_back: 1,
-        occurred_at: 2,
-    }
-}
-
-proptest! {
-    #[test]
-    fn orders_read_back(xid: u64, position: u32, context_back: u32, occurred_at: i64, unit in 0u64..1000,
-                        units in 1u64..1000, beyond in 0u64..1000, root: [u8; 32], period in 1i64.., oid: u32,
-                        schema in ".{0,30}", table in ".{0,30}", record in ".{0,60}", reason in ".{1,60}") {
-        let header = LeafHeader { xid, position, context_back, occurred_at };
-        let (from, to) = (unit * PRUNE_UNIT, (unit + units) * PRUNE_UNIT);
-        let leaves = [
-            Leaf::Prune(PruneLeaf { header, from, to, root, checkpoint_size: to + beyond, period }),
-            Leaf::Erase(EraseLeaf {
-                header, relation_oid: oid, schema: &schema, table: &table, record_id: &record, reason: &reason,
-            }),
-            Leaf::Retention(RetentionLeaf { header, period, effective_at: period }),
-        ];
-        for leaf in leaves {
-            let mut bytes = encoded(|out| leaf.encode(out));
-            prop_assert_eq!(Leaf::parse(&bytes).unwrap(), leaf.clone());
-            prop_assert_eq!(leaf.place(), Some((xid, position)));
-            for cut in 0..bytes.len() {
-                prop_assert!(Leaf::parse(&bytes[..cut]).is_err(), "cut at {}", cut);
-            }
-            bytes.push(0);
-            prop_assert_eq!(Leaf::parse(&bytes), Err(FormatError::TrailingBytes));
-            bytes[1] = 2;
-            prop_assert_eq!(Leaf::parse(&bytes), Err(FormatError::UnknownVersion(2)));
-        }
-    }
-
-    /// Whatever is set in whatever order, a shorter period never takes effect before the longer one has passed.
-    #[test]
-    fn a_period_is_never_shortened_at_once(changes in prop::collection::vec((0i64..50, 0i64..100), 1..30)) {
-        let mut policy = RetentionPolicy::default();
-        let mut at = 0;
-        for (period, wait) in changes {
-            at += wait;
-            let before = policy.in_force(at);
-            let leaf = RetentionLeaf {
-                header: LeafHeader { occurred_at: at, ..header(1) }, period, effective_at: i64::MIN,
-            };
-            policy.change(&leaf, at);
-            let longer = period == 0 || (before != 0 && period >= before);
-            prop_assert_eq!(policy.in_force(at), if longer { period } else { before });
-            if !longer {
-                let passed = at + if before == 0 { period } else { before };
-                prop_assert_eq!(policy.in_force(passed - 1), before);
-                prop_assert_eq!(policy.in_force(passed), period);
-                prop_assert_eq!(policy.to_follow(at), Some((period, passed)));
-            }
-        }
-    }
-}
-
-#[test]
-fn what_an_order_must_not_be() {
-    let honest = PruneLeaf {
-        header: header(1),
-        from: 0,
-        to: PRUNE_UNIT,
-        root: [0; 32],
-        checkpoint_size: PRUNE_UNIT,
-        period: 1,
-    };
-    let wrong = [
-        PruneLeaf {
-            from: PRUNE_UNIT,
-            ..honest.clone()
-        },
-        PruneLeaf {
-            from: 1,
-            ..honest.clone()
-        },
-        PruneLeaf {
-            to: PRUNE_UNIT + 1,
-            checkpoint_size: 5000,
-            ..honest.clone()
-        },
-        PruneLeaf {
-            checkpoint_size: PRUNE_UNIT - 1,
-            ..honest.clone()
-        },
-        PruneLeaf {
-            period: 0,
-            ..honest.clone()
-        },
-        PruneLeaf {
-            period: -1,
-            ..honest
-        },
-    ];
-    for leaf in wrong {
-        assert!(
-            Leaf::parse(&encoded(|out| leaf.encode(out))).is_err(),
-            "{leaf:?}"
-        );
-    }
-    let retention = RetentionLeaf {
-        header: header(1),
-        period: -1,
-        effective_at: 0,
-    };
-    let error = Leaf::parse(&encoded(|out| retention.encode(out))).unwrap_err();
-    assert_eq!(error, FormatError::UndefinedValue("period"));
-    let long = "\u{e4}".repeat(5000);
-    let mut erase = EraseLeaf {
-        header: header(1),
-        relation_oid: 1,
-        schema: &long,
-        table: &long,
-        record_id: &long,
-        reason: "",
-    };
-    let error = Leaf::parse(&encoded(|out| erase.encode(out))).unwrap_err();
-    assert_eq!(error, FormatError::UndefinedValue("reason"));
-    // The longest is a leaf: names and reason are cut between characters, the record id is hashed.
-    erase.reason = &long;
-    let bytes = encoded(|out| erase.encode(out));
-    assert!(bytes.len() <= MAX_LEAF_LEN);
-    let Ok(Leaf::Erase(read)) = Leaf::parse(&bytes) else {
-        panic!("the longest erase leaf does not read")
-    };
-    assert_eq!((read.schema.len(), read.reason.len()), (1024, 4096));
-    assert!(read.record_id.starts_with("sha256:"));
-}
 
 /// Block 0 sets the period and has more than a unit of leaves, block 1 a row; block 2, which is sealed `later`, is
 /// for the order to prune them.

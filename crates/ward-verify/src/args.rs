@@ -8,7 +8,7 @@ use std::path::PathBuf;
 ///
 /// Public keys and checkpoints are taken from the arguments only, never from an export. Exit code: 0 anchored or
 /// cosigned, 1 tampered or restored undeclared, 2 wrong usage or nothing could be verified, 3 consistent but unanchored,
-/// 4 restored as declared or lost at a failover.
+/// 4 restored as declared, lost at a failover, or left before a partial export begins.
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Args {

@@ -67,12 +67,14 @@ pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome
         }
     };
     let work = Work {
+        progress: !args.json,
         jobs: args.jobs.map_or_else(processors, NonZeroUsize::get),
         keys: &keys,
         take: &mut take,
     };
     input::lines(&args.source, work)?;
     let summary = verifier.finish().map_err(refused)?;
+    trail.begin_behind(&summary.earlier_incarnations);
     let contradicted = &summary.verified.contradicted;
     let extends =
         |checkpoint: &Checkpoint| !contradicted.contains(&(checkpoint.size, checkpoint.root));
@@ -108,12 +110,15 @@ fn outcome(
         verified,
         head,
         uncompared,
+        earlier_incarnations: _,
     } = summary;
     let altered = findings.total > 0;
     let case = Case {
         trail: &trail,
         held: &held,
+        uncompared: &uncompared,
         size: head.unwrap_or(header.size),
+        partial: header.first_leaf > 0,
         writers_checked,
     };
     let standings: Vec<Standing> = held
@@ -132,13 +137,16 @@ fn outcome(
         .collect();
     let any = |standing| standings.contains(&standing);
     let tampered = altered || any(Standing::Contradicted);
-    // of a log that was tampered with, a checkpoint covers nothing
+    // Of a log that was tampered with, a checkpoint covers nothing. What is missing is vouched for by nothing but the entry
+    // that says it was removed, so a checkpoint before that entry shows nothing either.
+    let removal = verified.last_removal;
     let last = |cosigned: bool| {
         held.iter()
             .zip(&standings)
             .filter(|(_, standing)| !tampered && **standing == Standing::Extended)
             .map(|((held, _), _)| held)
             .filter(|held| held.checkpoint.size > header.first_leaf)
+            .filter(|held| removal.is_none_or(|entry| held.checkpoint.size > entry))
             .filter(|held| !cosigned || !held.cosignatures.is_empty())
             .map(|held| held.checkpoint.size.min(header.size) - 1)
             .max()
@@ -147,12 +155,14 @@ fn outcome(
     let verdict = match (covered, cosigned) {
         _ if tampered => Verdict::Tampered,
         _ if any(Standing::RestoredUndeclared) => Verdict::RestoredUndeclared,
+        _ if any(Standing::LeftBeforeExport) => Verdict::LeftBeforeExport,
         _ if any(Standing::LostAtFailover) => Verdict::LostAtFailover,
         _ if any(Standing::RestoredDeclared) => Verdict::RestoredDeclared,
         (_, Some(_)) => Verdict::Cosigned,
         (Some(_), None) => Verdict::Anchored,
         (None, None) => Verdict::Unanchored,
     };
+    let unanchored_removal = removal.filter(|_| covered.is_none());
     let anchored = covered.map_or(header.first_leaf, |last| last + 1);
     Outcome {
         verdict,
@@ -168,6 +178,7 @@ fn outcome(
         writers_checked,
         last_covered_entry: covered,
         last_cosigned_entry: cosigned,
+        unanchored_removal,
         unanchored_tail: header.size.saturating_sub(anchored),
         checkpoints: held
             .iter()
@@ -183,6 +194,7 @@ fn outcome(
             .collect(),
         archive_of: head,
         removed: Removed::of(&verified),
+        earlier_histories: trail.earlier,
         histories: trail.histories,
         restores: trail.restores,
         key_changes: trail.key_changes,

@@ -55,6 +55,8 @@ pub fn trimmed(text: &str) -> String {
 
 /// How lines are worked on.
 pub struct Work<'a> {
+    /// Whether a person may be shown how far it is.
+    pub progress: bool,
     /// The number of threads.
     pub jobs: usize,
     /// What the MACs of trailers are checked with.
@@ -105,7 +107,7 @@ fn each_line(
     len: Option<u64>,
     work: Work<'_>,
 ) -> Result<(), Failure> {
-    let progress = progress(len);
+    let progress = progress(len, work.progress);
     let mut read = |line: &mut Vec<u8>| {
         let count = (&mut reader)
             .take(MAX_EXPORT_LINE as u64 + 2)
@@ -124,10 +126,15 @@ fn each_line(
     Ok(())
 }
 
-fn progress(len: Option<u64>) -> ProgressBar {
-    if !io::stderr().is_terminal() {
+/// Shown on standard error, and only where that is a terminal.
+fn progress(len: Option<u64>, wanted: bool) -> ProgressBar {
+    if !wanted || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
+    drawn(len, ProgressDrawTarget::stderr_with_hz(4))
+}
+
+fn drawn(len: Option<u64>, target: ProgressDrawTarget) -> ProgressBar {
     let (bar, template) = match len {
         Some(len) => (
             ProgressBar::new(len),
@@ -138,7 +145,7 @@ fn progress(len: Option<u64>) -> ProgressBar {
             "{spinner} verifying: {bytes}, {bytes_per_sec}",
         ),
     };
-    bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(4));
+    bar.set_draw_target(target);
     ProgressStyle::with_template(template).map_or(bar.clone(), |style| bar.with_style(style))
 }
 
@@ -158,4 +165,69 @@ fn connect(server: &str) -> Result<postgres::Client, Failure> {
         ));
     }
     Ok(config.connect(NoTls)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::TermLike;
+    use std::sync::{Arc, Mutex};
+
+    /// A terminal that remembers what was written to it.
+    #[derive(Debug, Clone, Default)]
+    struct Paper(Arc<Mutex<String>>);
+
+    impl TermLike for Paper {
+        fn width(&self) -> u16 {
+            120
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.0.lock().unwrap().push_str(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            self.0.lock().unwrap().clear();
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn shown(len: Option<u64>) -> String {
+        let paper = Paper::default();
+        let target = ProgressDrawTarget::term_like(Box::new(paper.clone()));
+        let bar = drawn(len, target);
+        bar.inc(3 << 20);
+        bar.tick();
+        let shown = paper.0.lock().unwrap().clone();
+        bar.finish_and_clear();
+        let left = paper.0.lock().unwrap().clone();
+        assert!(!left.contains("verifying"), "{left}");
+        shown
+    }
+
+    #[test]
+    fn how_far_a_verification_is() {
+        let file = shown(Some(4 << 20));
+        assert!(file.contains("verifying [\u{2588}\u{2588}"), "{file}");
+        assert!(file.contains("3.00 MiB/4.00 MiB"), "{file}");
+        let stream = shown(None);
+        assert!(stream.contains("verifying: 3.00 MiB"), "{stream}");
+    }
 }

@@ -1,7 +1,7 @@
 //! What it means that the log does not extend a checkpoint that was kept.
 
 use crate::outcome::Finding;
-use crate::trail::Trail;
+use crate::trail::{Next, Place, Trail};
 use crate::trust::Held;
 use serde::Serialize;
 use ward_log::Beginning;
@@ -14,6 +14,8 @@ pub enum Standing {
     Extended,
     /// It lies before a partial export.
     NotCompared,
+    /// The log has other entries since before a partial export, which does not show why.
+    LeftBeforeExport,
     /// The log was restored to less, and says so.
     RestoredDeclared,
     /// The log went on elsewhere with less, after a promotion.
@@ -28,6 +30,7 @@ impl Standing {
     fn kind(self) -> &'static str {
         match self {
             Self::Extended | Self::NotCompared => "",
+            Self::LeftBeforeExport => "left_before_export",
             Self::RestoredDeclared => "restored_declared",
             Self::LostAtFailover => "lost_at_failover",
             Self::RestoredUndeclared => "restored_undeclared",
@@ -41,8 +44,12 @@ pub struct Case<'a> {
     pub trail: &'a Trail,
     /// The checkpoints given, and whether the log has their heads.
     pub held: &'a [(Held, bool)],
+    /// Sizes of checkpoints that could not be compared.
+    pub uncompared: &'a [u64],
     /// How many entries the log has.
     pub size: u64,
+    /// Whether the entries begin later than the log.
+    pub partial: bool,
     /// Whether every trailer was verified under the audit key.
     pub writers_checked: bool,
 }
@@ -66,23 +73,28 @@ impl Case<'_> {
 
     fn ruling(&self, held: &Held) -> (Standing, Option<u64>, String) {
         let size = held.checkpoint.size;
-        let Some(history) = self.trail.history_of(&held.checkpoint.origin) else {
+        let Some(Place { begun, next }) = self.trail.history_of(&held.checkpoint.origin) else {
+            let partial = if self.partial {
+                ", unless the log was moved to another cluster before this export begins: verify one from its first entry"
+            } else {
+                ""
+            };
             return (
                 Standing::Contradicted,
                 None,
                 format!(
                     "the log of {} entries is another one, or has another history: it does not have the one \
-                     that the checkpoint names",
+                     that the checkpoint names{partial}",
                     self.size
                 ),
             );
         };
-        let begun = self.trail.histories[history].entry;
+        let behind = |entry| begun.is_none_or(|begun| entry > begun);
         let declared = self
             .trail
             .restores
             .iter()
-            .find(|restore| restore.entry > begun && restore.restored_size < size);
+            .find(|restore| behind(restore.entry) && restore.restored_size < size);
         if let Some(restore) = declared
             && self.agrees_up_to(restore.restored_size)
         {
@@ -96,30 +108,41 @@ impl Case<'_> {
                 format!("{why}. What came after in the former history is lost"),
             );
         }
-        let next = self.trail.histories.get(history + 1);
-        if let Some(next) = next.filter(|next| next.left_at < size) {
-            let left = next.left_at;
-            return match next.beginning {
-                Some(Beginning::Promoted) => (
-                    Standing::LostAtFailover,
-                    Some(left),
-                    format!(
-                        "by entry {}, another server went on with {left} of them. The others are lost",
-                        next.entry
+        match &next {
+            Next::BeforeExport => {
+                return (
+                    Standing::LeftBeforeExport,
+                    None,
+                    "this export says that the log left the checkpoint's history before it begins. Where and why was \
+                     not checked: verify an export from the log's first entry"
+                        .to_owned(),
+                );
+            }
+            Next::History(next) if next.left_at < size => {
+                let left = next.left_at;
+                return match next.beginning {
+                    Some(Beginning::Promoted) => (
+                        Standing::LostAtFailover,
+                        Some(left),
+                        format!(
+                            "by entry {}, another server went on with {left} of them. The others are lost",
+                            next.entry
+                        ),
                     ),
-                ),
-                _ => (
-                    Standing::RestoredUndeclared,
-                    Some(left),
-                    format!(
-                        "by entry {}, the log went on elsewhere with {left} of them ({}), and nobody has declared that",
-                        next.entry, next.reason
+                    _ => (
+                        Standing::RestoredUndeclared,
+                        Some(left),
+                        format!(
+                            "by entry {}, the log went on elsewhere with {left} of them ({}), and nobody has declared that",
+                            next.entry, next.reason
+                        ),
                     ),
-                ),
-            };
+                };
+            }
+            _ => {}
         }
         let known = self.agreed();
-        if next.is_none() && size > self.size {
+        if matches!(next, Next::Nothing) && size > self.size {
             return (
                 Standing::RestoredUndeclared,
                 Some(self.size),
@@ -158,6 +181,7 @@ impl Case<'_> {
         let extended = self.held.iter().filter(|(_, extended)| *extended);
         extended
             .map(|(held, _)| held.checkpoint.size)
+            .filter(|size| !self.uncompared.contains(size))
             .max()
             .unwrap_or(0)
     }

@@ -17,6 +17,8 @@ pub enum Verdict {
     Anchored,
     /// Consistent in itself; whoever rebuilt the log could have made it so.
     Unanchored,
+    /// Consistent, but not what it was since before a partial export, which does not show why.
+    LeftBeforeExport,
     /// Consistent, but shorter than it was, and says that this was meant.
     RestoredDeclared,
     /// Consistent, but shorter than it was, and says that another server took over.
@@ -34,7 +36,7 @@ impl Verdict {
             Self::Cosigned | Self::Anchored => 0,
             Self::Tampered | Self::RestoredUndeclared => 1,
             Self::Unanchored => 3,
-            Self::RestoredDeclared | Self::LostAtFailover => 4,
+            Self::RestoredDeclared | Self::LostAtFailover | Self::LeftBeforeExport => 4,
         }
     }
 
@@ -45,6 +47,9 @@ impl Verdict {
             Self::Anchored => "everything fits, and the checkpoints given are of this log",
             Self::Unanchored => {
                 "everything fits together, but no checkpoint shows that the log was not rebuilt as a whole"
+            }
+            Self::LeftBeforeExport => {
+                "everything fits together, but entries that a checkpoint covers are lost or replaced, since before this export begins; why was not checked"
             }
             Self::RestoredDeclared => {
                 "everything fits together, but entries that a checkpoint covers are lost; the log declares a restore"
@@ -66,6 +71,7 @@ impl fmt::Display for Verdict {
             Self::Cosigned => "cosigned",
             Self::Anchored => "anchored",
             Self::Unanchored => "unanchored",
+            Self::LeftBeforeExport => "left_before_export",
             Self::RestoredDeclared => "restored_declared",
             Self::LostAtFailover => "lost_at_failover",
             Self::RestoredUndeclared => "restored_undeclared",
@@ -144,6 +150,9 @@ pub struct Outcome {
     pub last_covered_entry: Option<u64>,
     /// The last entry that a cosigned checkpoint covers.
     pub last_cosigned_entry: Option<u64>,
+    /// The last entry that says of something missing that it was removed, where no checkpoint covers it. It, and what it
+    /// speaks of, may be made up.
+    pub unanchored_removal: Option<u64>,
     /// How many entries follow that no checkpoint covers.
     pub unanchored_tail: u64,
     /// The checkpoints.
@@ -152,6 +161,9 @@ pub struct Outcome {
     pub archive_of: Option<u64>,
     /// What was taken out of the log, and is accounted for.
     pub removed: Removed,
+    /// The ids of the histories that began before the first entry that was verified, as a partial export says: nothing of
+    /// them was checked.
+    pub earlier_histories: Vec<String>,
     /// The histories of the log, in order.
     pub histories: Vec<History>,
     /// The restores that were declared, in order.
@@ -194,6 +206,13 @@ impl fmt::Display for Outcome {
                 "  anchored     nothing: no checkpoint given covers an entry"
             )?,
         }
+        if let Some(entry) = self.unanchored_removal {
+            writeln!(
+                f,
+                "  removed      as entries up to {entry} say, which no checkpoint given covers: who wrote them could have left \
+                 it out. Give a later checkpoint"
+            )?;
+        }
         for anchor in &self.checkpoints {
             write!(
                 f,
@@ -220,6 +239,13 @@ impl fmt::Display for Outcome {
             )?;
         }
         self.removed.fmt(f)?;
+        if !self.earlier_histories.is_empty() {
+            writeln!(
+                f,
+                "  histories    {} began before this export, as it says: not checked",
+                self.earlier_histories.len()
+            )?;
+        }
         for history in &self.histories {
             writeln!(
                 f,

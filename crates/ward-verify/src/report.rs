@@ -19,7 +19,7 @@ h1{font-size:1.6rem}h2{font-size:1.15rem;margin-top:2rem}table{border-collapse:c
 th,td{text-align:left;padding:.25rem .6rem;border-bottom:1px solid #ddd;overflow-wrap:anywhere}\
 .n{text-align:right;font-variant-numeric:tabular-nums}svg{width:100%}svg text{font-size:12px;fill:#333}\
 .verdict{padding:.8rem 1rem;border-radius:.4rem;color:#fff;background:#2a7f62}.tampered,.restored_undeclared{background:#a3162a}\
-.unanchored,.restored_declared,.lost_at_failover{background:#8a6100}code{font-size:.85em}";
+.unanchored,.restored_declared,.lost_at_failover,.left_before_export{background:#8a6100}code{font-size:.85em}";
 
 /// Verifies, writes the page, prints the outcome, and returns the verdict.
 pub fn run(args: &Report) -> Result<Verdict, Failure> {
@@ -143,6 +143,9 @@ fn removed(outcome: &Outcome) -> Markup {
         @if removed.pruned.is_empty() && removed.erasures == 0 {
             p { "Nothing." }
         }
+        @if let Some(entry) = outcome.unanchored_removal {
+            p { "Entries up to " (entry) " say so, and no checkpoint given covers them: who wrote them could have left it out." }
+        }
         @if !removed.pruned.is_empty() {
             p { (removed.pruned_entries) " entries were pruned. Their hashes are still there and were verified." }
             table {
@@ -177,6 +180,9 @@ fn removed(outcome: &Outcome) -> Markup {
 fn histories(outcome: &Outcome) -> Markup {
     html! {
         h2 { "Histories" }
+        @if !outcome.earlier_histories.is_empty() {
+            p { (outcome.earlier_histories.len()) " began before this export, as it says: not checked." }
+        }
         table {
             tr { th class="n" { "From entry" } th { "Reason" } th { "At" } th { "Cluster" } th class="n" { "Database" } }
             @for history in &outcome.histories {

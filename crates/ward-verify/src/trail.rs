@@ -70,17 +70,37 @@ pub struct KeyChange {
     pub keys: [[u8; 32]; 2],
 }
 
+/// The place of a history in the trail.
+pub struct Place<'a> {
+    /// The entry that began it; none when that lies before a partial export.
+    pub begun: Option<u64>,
+    /// What came after it.
+    pub next: Next<'a>,
+}
+
+/// What came after a history.
+pub enum Next<'a> {
+    /// Nothing: it is the log's last.
+    Nothing,
+    /// This one.
+    History(&'a History),
+    /// One that began before a partial export, as that says: where the log left the former is not known.
+    BeforeExport,
+}
+
 /// What was found.
 #[derive(Default)]
 pub struct Trail {
+    /// The histories that began before a partial export, in order: its word, which nothing proves.
+    pub earlier: Vec<String>,
     pub histories: Vec<History>,
     pub restores: Vec<Restore>,
     pub key_changes: Vec<KeyChange>,
     /// The context leaf last seen, and its index.
     context: Option<u64>,
     context_leaf: Vec<u8>,
-    /// The first entry of the last block, and of the one before.
-    block: u64,
+    /// The first entry of the last block that has ended.
+    block: Option<u64>,
 }
 
 impl Trail {
@@ -99,7 +119,7 @@ impl Trail {
 
     fn control(&mut self, entry: u64, bytes: &[u8]) {
         match Leaf::parse(bytes) {
-            Ok(Leaf::Seal(leaf)) => self.block = leaf.first_leaf,
+            Ok(Leaf::Seal(leaf)) => self.block = Some(leaf.first_leaf),
             Ok(Leaf::Incarnation(leaf)) if self.histories.len() < MAX_LISTED => {
                 let beginning = leaf.beginning();
                 self.histories.push(History {
@@ -112,7 +132,7 @@ impl Trail {
                     at: time::text(leaf.at),
                     // a transfer begins with the block that closes the old transaction ids
                     left_at: match beginning {
-                        Some(Beginning::Transferred) => self.block,
+                        Some(Beginning::Transferred) => self.block.unwrap_or(leaf.previous_size),
                         _ => leaf.previous_size,
                     },
                     beginning,
@@ -155,13 +175,32 @@ impl Trail {
         }
     }
 
-    /// The place in `histories` of the one that an origin names.
-    pub fn history_of(&self, origin: &str) -> Option<usize> {
+    /// Adds the histories that began before a partial export.
+    pub fn begin_behind(&mut self, incarnations: &[[u8; 16]]) {
+        let first = incarnations.len().saturating_sub(MAX_LISTED);
+        self.earlier = incarnations[first..].iter().map(hex::encode).collect();
+    }
+
+    /// The place of the history that an origin names.
+    pub fn history_of(&self, origin: &str) -> Option<Place<'_>> {
         let name = origin.rsplit('/').next()?;
         let incarnation = uuid::Uuid::parse_str(name).ok()?;
         let incarnation = hex::encode(incarnation.as_bytes());
-        self.histories
-            .iter()
-            .rposition(|history| history.incarnation == incarnation)
+        let mut here = self.histories.iter();
+        if let Some(at) = here.rposition(|history| history.incarnation == incarnation) {
+            let next = self.histories.get(at + 1);
+            return Some(Place {
+                begun: Some(self.histories[at].entry),
+                next: next.map_or(Next::Nothing, Next::History),
+            });
+        }
+        let at = self.earlier.iter().rposition(|name| *name == incarnation)?;
+        // the last one was in force when the export began
+        let next = match self.histories.first() {
+            _ if at + 1 < self.earlier.len() => Next::BeforeExport,
+            Some(history) => Next::History(history),
+            None => Next::Nothing,
+        };
+        Some(Place { begun: None, next })
     }
 }

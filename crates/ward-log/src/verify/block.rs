@@ -116,7 +116,7 @@ impl<S: LogSource> Verifier<'_, S> {
         }
         if before.is_some_and(|before| *before != seal.snapshot_before) {
             match self.new_xids(seal) {
-                Some(Ok(incarnation)) => self.known.forget_incarnations(incarnation),
+                Some(Ok(incarnation)) => self.known.incarnations.begin_anew(incarnation),
                 Some(Err(problem)) => wrong.push(problem),
                 None => wrong.push("snapshot before"),
             }

@@ -2,11 +2,9 @@
 
 use crate::hash::Hash;
 use crate::leaf::{IncarnationLeaf, Leaf, RowLeaf, ViolationLeaf};
-use crate::proof::verify_consistency;
 use crate::verify::block::Block;
 use crate::verify::prepared::Prepared;
-use crate::verify::removal::Order;
-use crate::verify::report::{Summary, ViolationType};
+use crate::verify::report::ViolationType;
 use crate::verify::transaction::{Taint, Transaction};
 use crate::verify::{LogSource, Verifier};
 
@@ -67,105 +65,9 @@ impl<S: LogSource> Verifier<'_, S> {
         }
     }
 
-    /// Takes a leaf from behind the last one handed in, that accounts for what is missing; `is_in`: it was proven to
-    /// be in the log.
-    pub fn ordered_later(&mut self, index: u64, leaf: &[u8], is_in: bool) {
-        let order = Leaf::parse(leaf)
-            .ok()
-            .and_then(|leaf| Order::of(index, &leaf));
-        match order.filter(|_| is_in) {
-            Some(order) => self.removals.order_later(index, order),
-            None => self.report.add(
-                ViolationType::OrderForged,
-                None,
-                Some(index),
-                "the leaf is not of the log, or orders nothing",
-            ),
-        }
-    }
-
-    /// Says that the log grew to this size and root. The proof is checked when the verification ends.
-    pub fn extended_by(&mut self, size: u64, root: &Hash, proof: &[Hash]) {
-        self.extension = Some((size, *root, proof.to_vec()));
-    }
-
-    /// Ends the verification. `stored_size` is the size the log is said to have: that of its last block.
-    pub fn finish(mut self, stored_size: u64) -> Summary {
-        if let Some((at, hash)) = self.suspect.take() {
-            self.opaque(at, hash, None, Taint::Altered);
-        }
-        while self.enter_block(self.next, None) {
-            self.missing(u64::MAX);
-        }
-        self.finish_blocks();
-        self.check_extension();
-        self.removals.do_later(&mut self.report);
-        self.removals.report(&mut self.report);
-        if stored_size != self.next && self.report.count == 0 {
-            self.report.add(
-                ViolationType::SizeMismatch,
-                None,
-                Some(self.next.min(stored_size)),
-                format!(
-                    "the log has {} leaves and should have {stored_size}",
-                    self.next
-                ),
-            );
-        }
-        self.summary()
-    }
-
-    fn summary(mut self) -> Summary {
-        self.report.flush();
-        Summary {
-            entries: self.entries,
-            leaves: self.leaves,
-            blocks: self.blocks,
-            size: self.next,
-            root: self.trees.computed_root(),
-            pruned: self.removals.pruned,
-            pruned_leaves: self.removals.pruned_leaves,
-            erased: self.removals.erased,
-            erasures: self.removals.erasures,
-            erased_images: self.removals.erased_images,
-            contradicted: std::mem::take(&mut self.contradicted),
-            violations: self.report.count,
-        }
-    }
-
-    fn check_extension(&mut self) {
-        let Some((size, root, proof)) = self.extension.take() else {
-            return;
-        };
-        let own = self.trees.computed_root();
-        if !self.lost && !verify_consistency((self.next, &own), (size, &root), &proof) {
-            // No checkpoint was compared: that kind is judged by which checkpoint it speaks of.
-            self.report.add(
-                ViolationType::TileAltered,
-                None,
-                None,
-                format!("these leaves are not the beginning of the log of {size} leaves"),
-            );
-        }
-    }
-
-    /// Ends the verification behind the block whose tree has `size` leaves, although the log may go on. That this
-    /// tree became part of the log's is for the caller to prove.
-    pub fn stop(mut self, size: u64) -> Summary {
-        if let Some((at, hash)) = self.suspect.take() {
-            self.opaque(at, hash, None, Taint::Altered);
-        }
-        self.missing(size);
-        self.heads.retain(|(head, _)| *head <= size);
-        self.end_blocks();
-        self.removals.do_later(&mut self.report);
-        self.removals.report(&mut self.report);
-        self.summary()
-    }
-
     /// Makes sure that the block of the next leaf is loaded; false when the log has ended.
     #[inline]
-    fn enter_block(&mut self, index: u64, hash: Option<&Hash>) -> bool {
+    pub(super) fn enter_block(&mut self, index: u64, hash: Option<&Hash>) -> bool {
         if self.block.is_some() {
             return true;
         }
@@ -205,134 +107,9 @@ impl<S: LogSource> Verifier<'_, S> {
         true
     }
 
-    /// Whether the log can have a leaf there: a forged number must not make all leaves before it count as missing.
-    #[cold]
-    fn plausible(&mut self, index: u64) -> bool {
-        let open = self
-            .block
-            .as_ref()
-            .filter(|block| block.likely_end != u64::MAX)
-            .is_some_and(|block| index < block.likely_end);
-        let following = self.block_no + u64::from(self.block.is_some());
-        open || self.trees.stored_hash(&mut self.source, index).is_some()
-            || self
-                .source
-                .block(following)
-                .is_some_and(|block| index < block.tree_size)
-    }
-
-    #[cold]
-    fn unexpected(&mut self, index: u64) {
-        self.report.add(
-            ViolationType::EntryUnexpected,
-            None,
-            Some(index),
-            "the log has no leaf of this number",
-        );
-    }
-
-    #[cold]
-    fn duplicated(&mut self, index: u64) {
-        let block = self.block.as_ref().map(|_| self.block_no);
-        self.report.add(
-            ViolationType::EntryDuplicated,
-            block,
-            Some(index),
-            "the leaf index occurs more than once",
-        );
-    }
-
-    #[cold]
-    fn tile_missing(&mut self, index: u64) {
-        if self.missing_tile.replace(index >> 8) != Some(index >> 8) {
-            self.report.add(
-                ViolationType::TileAltered,
-                Some(self.block_no),
-                Some(index),
-                "the stored leaf hashes are missing from here on",
-            );
-        }
-    }
-
-    /// Leaves from the next one up to `end` are missing: their stored hashes stand in for them.
-    #[cold]
-    fn missing(&mut self, end: u64) {
-        while self.next < end {
-            if !self.enter_block(self.next, None) {
-                return;
-            }
-            match self.trees.stored_hash(&mut self.source, self.next) {
-                Some(stored) => {
-                    self.removals.leaf_missing(self.block_no, self.next);
-                    self.opaque(self.next, stored, Some(stored), Taint::Missing);
-                }
-                None => self.hashless(end),
-            }
-        }
-    }
-
-    /// Neither leaves nor stored hashes are there: roots cannot be recomputed behind this.
-    fn hashless(&mut self, end: u64) {
-        let stop = self
-            .block
-            .as_ref()
-            .map_or(end, |block| block.likely_end.min(end));
-        // without a known end, or a next leaf, the block ends here
-        let stop = if stop == u64::MAX { self.next } else { stop };
-        self.lost = true;
-        self.report.add(
-            ViolationType::EntryMissing,
-            Some(self.block_no),
-            Some(self.next),
-            "leaves are missing from here on, and their stored hashes too",
-        );
-        self.taint(Taint::Altered);
-        self.next = stop;
-        let full = self
-            .block
-            .as_ref()
-            .is_some_and(|block| block.likely_end == stop);
-        if full || end == u64::MAX {
-            self.end_block(None, true);
-        }
-    }
-
-    /// A leaf whose content must not be relied on.
-    #[cold]
-    fn opaque(&mut self, index: u64, hash: Hash, stored: Option<Hash>, taint: Taint) {
-        let stored = stored
-            .or_else(|| self.trees.stored_hash(&mut self.source, index))
-            .unwrap_or(hash);
-        if stored != hash {
-            self.differences.push((index, self.block_no));
-        }
-        self.trees.append(&mut self.source, hash, stored);
-        if self
-            .block
-            .as_ref()
-            .is_some_and(|block| block.first_leaf == index)
-        {
-            self.known.unread_incarnations += 1;
-            self.begun = Some(None);
-        }
-        self.next = index + 1;
-        self.note_head();
-        self.taint(taint);
-        self.maybe_end_block(true);
-    }
-
-    fn taint(&mut self, taint: Taint) {
-        if let Some(transaction) = &mut self.transaction {
-            transaction.tainted = transaction.tainted.max(Some(taint));
-        }
-        self.taint_next = self.taint_next.max(Some(taint));
-        self.known.incomplete = true;
-        self.removals.forget_policy();
-    }
-
     /// Keeps the root at a size that a prune leaf may name.
     #[inline]
-    fn note_head(&mut self) {
+    pub(super) fn note_head(&mut self) {
         if self.removals.wants_head(self.next) && !self.lost {
             let root = self.trees.computed_root();
             self.removals.add_head(self.next, root);
@@ -527,7 +304,7 @@ impl<S: LogSource> Verifier<'_, S> {
         if first {
             self.begun = Some(Some(leaf.incarnation));
         }
-        self.known.incarnations.push(leaf.incarnation);
+        self.known.incarnations.add(leaf.incarnation);
         let root_differs = self.head.is_some_and(|head| head != leaf.previous_root);
         if leaf.previous_size != index || (first && root_differs) {
             self.report.add(

@@ -6,7 +6,10 @@
 //! One alteration is reported once, at its place, and verification goes on behind it.
 
 mod block;
+mod end;
 mod flow;
+mod gaps;
+mod incarnations;
 mod prepared;
 mod removal;
 mod report;
@@ -181,7 +184,9 @@ impl<'a, S: LogSource> Verifier<'a, S> {
         };
         self.known.shapes.extend(shapes);
         self.removals.forget_policy();
-        self.known.incarnations = incarnations;
+        for incarnation in incarnations {
+            self.known.incarnations.add(incarnation);
+        }
         self.block_no = block_no;
         self.head = None;
         self.snapshot_before = None;

@@ -106,6 +106,8 @@ pub(super) struct Removals {
     pub(super) erased: Vec<Erased>,
     pub(super) erasures: u64,
     pub(super) erased_images: u64,
+    /// The last leaf that accounted for something missing.
+    pub(super) last_removal: Option<u64>,
 }
 
 impl Removals {
@@ -269,6 +271,9 @@ impl Removals {
         }
         self.gaps = rest;
         self.pruned_leaves += missing;
+        if missing > 0 {
+            self.last_removal = self.last_removal.max(Some(entry));
+        }
         if self.pruned.len() < MAX_LISTED {
             self.pruned.push(Pruned {
                 entry,
@@ -282,6 +287,9 @@ impl Removals {
     fn erase(&mut self, mut erased: Erased, key: &Hash) {
         erased.images = self.images.remove(key).map_or(0, |images| images.count);
         self.erased_images += erased.images;
+        if erased.images > 0 {
+            self.last_removal = self.last_removal.max(Some(erased.entry));
+        }
         self.erasures += 1;
         if self.erased.len() < MAX_LISTED {
             self.erased.push(erased);

@@ -101,6 +101,9 @@ pub struct Summary {
     pub erasures: u64,
     /// How many images are missing because they were erased.
     pub erased_images: u64,
+    /// The last leaf that says of something missing that it was removed. Nothing but this leaf shows that it was not
+    /// simply left out.
+    pub last_removal: Option<u64>,
     /// Of the sizes and roots that were given, those that are not the log's.
     pub contradicted: Vec<(u64, crate::Hash)>,
     /// Violations reported.

@@ -7,6 +7,7 @@ use crate::hash::Hash;
 use crate::leaf::{
     EraseLeaf, KeyChangeLeaf, Leaf, PruneLeaf, RestoreLeaf, RetentionLeaf, RowLeaf, TrailerLeaf,
 };
+use crate::verify::incarnations::Incarnations;
 use crate::verify::prepared::{AuditKeys, Prepared};
 use crate::verify::removal::Order;
 use crate::verify::report::ViolationType;
@@ -23,13 +24,11 @@ pub(super) struct Fault {
 pub(super) struct Known {
     pub(super) audit_keys: AuditKeys,
     pub(super) retired_key_ids: Vec<[u8; 8]>,
-    pub(super) incarnations: Vec<[u8; 16]>,
+    pub(super) incarnations: Incarnations,
     pub(super) shapes: HashSet<Hash>,
     pub(super) last_shape: Option<Hash>,
     /// Shapes that rows of this block name and that have not been seen yet, with the first such row.
     pub(super) awaited_shapes: Vec<(Hash, u64)>,
-    /// How many leaves that may have been incarnation leaves could not be read.
-    pub(super) unread_incarnations: u32,
     /// A leaf could not be read: a shape nobody knows may have been in it.
     pub(super) incomplete: bool,
 }
@@ -44,27 +43,6 @@ pub(super) enum Taint {
 }
 
 impl Known {
-    /// A new xid space has begun: what was written before is not to come again in it, so that only trailers of its
-    /// own incarnations count from here on.
-    pub(super) fn forget_incarnations(&mut self, but: Option<[u8; 16]>) {
-        self.incarnations.clear();
-        self.incarnations.extend(but);
-        self.unread_incarnations = u32::from(but.is_none());
-    }
-
-    /// Whether the log has this incarnation, or may have it in a leaf that could not be read.
-    fn has_incarnation(&mut self, incarnation: &[u8; 16]) -> bool {
-        if self.incarnations.contains(incarnation) {
-            return true;
-        }
-        let unread = self.unread_incarnations > 0;
-        if unread {
-            self.unread_incarnations -= 1;
-            self.incarnations.push(*incarnation);
-        }
-        unread
-    }
-
     #[inline]
     fn use_shape(&mut self, id: &Hash, entry: u64) {
         if self.last_shape.as_ref() == Some(id) {
@@ -217,7 +195,7 @@ impl Transaction {
                 "the transaction's entries are not those its trailer was made over",
             );
         }
-        if !known.has_incarnation(&trailer.incarnation) {
+        if !known.incarnations.has(&trailer.incarnation) {
             self.forged = true;
             self.fail(
                 ViolationType::IncarnationUnknown,

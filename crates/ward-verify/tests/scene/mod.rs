@@ -129,6 +129,11 @@ pub fn proof(log: &Log, index: u64, block: u64, with_image: bool) -> TlogProof {
 }
 
 pub fn export(log: &Log, first_block: u64) -> String {
+    export_saying(log, first_block, None)
+}
+
+/// An export that says which incarnations began before it, whatever the log says.
+pub fn export_saying(log: &Log, first_block: u64, said: Option<&[[u8; 16]]>) -> String {
     let mut source = Stored(log);
     let first_leaf = match first_block.checked_sub(1) {
         Some(before) => log.blocks[&before].tree_size,
@@ -143,16 +148,16 @@ pub fn export(log: &Log, first_block: u64) -> String {
         size: last.tree_size,
         taken_at: 1_790_000_000_000_000,
     };
-    let shapes: Vec<_> = log
-        .entries
-        .iter()
-        .filter(|entry| entry.index < first_leaf)
-        .filter_map(|entry| match Leaf::parse(&entry.leaf) {
-            Ok(Leaf::Shape(shape)) => Some(shape.content.to_vec()),
-            _ => None,
-        })
-        .collect();
-    let mut writer = ExportWriter::new(header, None, &[common::INCARNATION], &shapes, &mut source);
+    let (mut incarnations, mut shapes) = (Vec::new(), Vec::new());
+    for entry in log.entries.iter().filter(|entry| entry.index < first_leaf) {
+        match Leaf::parse(&entry.leaf) {
+            Ok(Leaf::Incarnation(leaf)) => incarnations.push(leaf.incarnation),
+            Ok(Leaf::Shape(leaf)) => shapes.push(leaf.content.to_vec()),
+            _ => {}
+        }
+    }
+    let incarnations = said.unwrap_or(&incarnations);
+    let mut writer = ExportWriter::new(header, None, incarnations, &shapes, &mut source);
     for entry in log.entries.iter().filter(|entry| entry.index >= first_leaf) {
         writer.leaf(
             entry.index,
