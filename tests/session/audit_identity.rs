@@ -16,7 +16,8 @@ const SEALED: &str = "SELECT max(tree_size) FROM ward.audit_blocks";
 const REASONS: &str = "SELECT reason FROM ward.audit_log ORDER BY left_at, new_xids";
 const SIGNER: &str = "SELECT state FROM ward.audit_signer_state()";
 
-fn caught_up(primary: &mut Client, standby: &mut Client) {
+/// Waits until a standby has replayed what its primary has written.
+pub fn caught_up(primary: &mut Client, standby: &mut Client) {
     let position = text(primary, "SELECT pg_current_wal_lsn()::text").unwrap();
     wait_until("the standby has replayed it", || {
         let replayed = format!("SELECT (pg_last_wal_replay_lsn() >= '{position}')::int::bigint");
