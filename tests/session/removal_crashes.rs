@@ -4,11 +4,11 @@
 use crate::audit_retention::{
     UNFINISHED, assert_honest, carried_out, insert, let_age, server, wait_published,
 };
-use ward_tests::auditor::{Auditor, check};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::thread;
 use std::time::Duration;
+use ward_tests::auditor::{Auditor, check};
 use ward_tests::postgres::{Client, NoTls};
 use ward_tests::{Cluster, DATABASE, SUPERUSER, number, run, texts, wait_until};
 

@@ -6,10 +6,10 @@ use crate::audit_retention::{
     SEGMENTS, UNFINISHED, archive, assert_honest, carried_out, insert, let_age, server_with,
     wait_published,
 };
-use ward_tests::auditor::{Auditor, Said, check};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::process::Output;
+use ward_tests::auditor::{Auditor, Said, check};
 use ward_tests::postgres::Client;
 use ward_tests::{
     Cluster, DATABASE, MasterKey, Options, SUPERUSER, number, random_key, refused, run, text,
