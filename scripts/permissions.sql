@@ -19,7 +19,9 @@ object AS (
     UNION ALL
     SELECT 'type', 'ward.' || t.typname, t.typowner, coalesce(t.typacl, pg_catalog.acldefault('T', t.typowner)), false
     FROM member m JOIN pg_catalog.pg_type t ON m.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND t.oid = m.objid
-    WHERE t.typelem = 0 OR t.typtype <> 'b'
+    WHERE (t.typelem = 0 OR t.typtype <> 'b')
+      -- row types of tables and views, members themselves from PostgreSQL 17 on
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_class c WHERE c.oid = t.typrelid AND c.relkind <> 'c')
 ),
 granted AS (
     SELECT o.kind, o.signature, o.definer,

@@ -78,8 +78,8 @@ per_table AS (
                              ORDER BY array_position(ARRAY['tenant', 'user', 'parent'], i.kind)) AS isolated_by,
            (array_agg(i.index_state ORDER BY array_position(ARRAY['missing', 'invalid', 'building'], i.index_state)))[1] AS index_state,
            string_agg(DISTINCT i.leftover, ', ') AS leftover,
-           string_agg(i.polname, ', ') FILTER (WHERE NOT i.intact) AS changed,
-           string_agg(i.parent::text, ', ') FILTER (WHERE i.kind = 'parent' AND NOT EXISTS
+           string_agg(i.polname, ', ' ORDER BY i.polname) FILTER (WHERE NOT i.intact) AS changed,
+           string_agg(i.parent::text, ', ' ORDER BY i.parent::text) FILTER (WHERE i.kind = 'parent' AND NOT EXISTS
                (SELECT FROM isolated up WHERE up.rel = i.parent)) AS open_parents
     FROM isolated i GROUP BY i.rel
 )

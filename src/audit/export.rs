@@ -84,6 +84,7 @@ impl Export {
         for table in segments.iter().copied().filter_map(store::segment_table) {
             segment::hold(table);
         }
+        unchanged()?;
         let (first_block, first_leaf) = block_of(from, last.block_no);
         let (mut incarnations, mut shapes) = (Vec::new(), Vec::new());
         if first_block > 0 {
@@ -106,6 +107,8 @@ impl Export {
         let mut retained = Vec::new();
         store::all_retained(|id, leaf| retained.push((id, leaf.to_vec())));
         retained.sort_unstable();
+        // while a prune is carried out, two segments may keep the same
+        retained.dedup();
         retained.reverse();
         Ok(Export {
             writer: ExportWriter::new(header, head, &incarnations, &shapes, &mut source),
@@ -237,6 +240,19 @@ impl Export {
             self.next_segment();
         }
     }
+}
+
+/// Refuses to read on a standby what was removed since the statement's snapshot was taken: the order that accounts for it
+/// would not be read. A primary removes nothing before every snapshot in use sees the order.
+fn unchanged() -> Result<()> {
+    if process::in_recovery() && store::removed() != owner::run(store::removed) {
+        return Err(error::report_hint(
+            PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            "the primary has removed audit entries that this transaction's snapshot still has",
+            "Try again in a new transaction.",
+        ));
+    }
+    Ok(())
 }
 
 /// Number and first leaf of the block that holds a leaf; the first block where the rows do not tell.

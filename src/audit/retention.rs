@@ -57,11 +57,11 @@ fn prune_audit_trail(before: Option<TimestampWithTimeZone>) -> Result<i64> {
     let Some(plan) = owner::run(|| plan(before, now))? else {
         return Ok(0);
     };
-    let segments = (plan.to - plan.from) >> owner::run(store::segment_bits);
     capture::order(now, |header, out| {
         PruneLeaf {
             header,
-            from: plan.from,
+            // what was pruned before, too: the leaf that says so may go with these
+            from: 0,
             to: plan.to,
             root: plan.root,
             checkpoint_size: plan.checkpoint_size,
@@ -69,7 +69,7 @@ fn prune_audit_trail(before: Option<TimestampWithTimeZone>) -> Result<i64> {
         }
         .encode(out);
     })?;
-    Ok(segments as i64)
+    Ok(plan.segments as i64)
 }
 
 /// Makes the log if there is none, lets nobody else give orders until the transaction ends, and has everything that
@@ -92,7 +92,8 @@ fn begin() -> Result<()> {
 
 /// What a prune leaf is to say.
 struct Plan {
-    from: u64,
+    /// How many segments go that are still there.
+    segments: u64,
     to: u64,
     root: ward_log::Hash,
     checkpoint_size: u64,
@@ -159,7 +160,7 @@ fn plan(before: i64, now: i64) -> Result<Option<Plan>> {
         )
     })?;
     Ok(Some(Plan {
-        from: first << bits,
+        segments: covered - first,
         to,
         root,
         checkpoint_size: published,
@@ -206,7 +207,7 @@ fn audit_retention_state() -> std::result::Result<
         let mut counts = [0i64; 5];
         query::read(
             c"SELECT (SELECT count(*) FROM ward.audit_segment), \
-                     coalesce(sum(to_entry - from_entry) FILTER (WHERE kind = 'prune' AND performed_at IS NOT NULL), 0)::bigint, \
+                     coalesce(sum(removed) FILTER (WHERE kind = 'prune'), 0)::bigint, \
                      count(*) FILTER (WHERE kind = 'erase'), \
                      coalesce(sum(removed) FILTER (WHERE kind = 'erase'), 0)::bigint, \
                      count(*) FILTER (WHERE performed_at IS NULL) \

@@ -5,8 +5,8 @@ mod segments;
 pub use super::identity::{Identity, identity, incarnations, incarnations_at, put_incarnation};
 pub use segments::{
     all_retained, create_replacement, create_segment, drop_segment, forget_retained, is_registered,
-    leaves, leaves_from, pruned_by, replace_segment, retained, segment_bits, segment_numbers,
-    segment_table, vouched,
+    leaves, leaves_from, pruned_by, removed, replace_segment, retained, segment_bits,
+    segment_numbers, segment_table, vouched,
 };
 
 use super::progress::Mark;

@@ -55,6 +55,8 @@ struct Checked {
 
 /// Verifies what a range covers, as one snapshot sees it, and hands every violation to `report`.
 fn verify(range: &Range, jobs: u32, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
+    // Before the snapshot: a standby replays what its primary removes without asking who has not seen the order.
+    owner::run(hold_segments);
     owner::run(|| {
         let covered = range.covered();
         // Without any block there may be leaves and tiles still, whose blocks somebody deleted.
@@ -96,6 +98,15 @@ fn verify(range: &Range, jobs: u32, report: &mut dyn FnMut(Violation)) -> Result
         })?;
         Ok(Checked { entries, blocks })
     })
+}
+
+/// Keeps all segments from being dropped or replaced until the transaction ends.
+fn hold_segments() {
+    let size = store::last_block().map_or(0, |last| last.tree_size);
+    for number in store::segment_numbers(size) {
+        // looking it up locks it
+        store::segment_table(number);
+    }
 }
 
 /// What the verifier relies on. Call it after the snapshot was taken: a key that a sealed entry names is there by then.

@@ -16,7 +16,8 @@ const SEALED: &str = "SELECT max(tree_size) FROM ward.audit_blocks";
 const REASONS: &str = "SELECT reason FROM ward.audit_log ORDER BY left_at, new_xids";
 const SIGNER: &str = "SELECT state FROM ward.audit_signer_state()";
 
-fn caught_up(primary: &mut Client, standby: &mut Client) {
+/// Waits until a standby has replayed what its primary has written.
+pub fn caught_up(primary: &mut Client, standby: &mut Client) {
     let position = text(primary, "SELECT pg_current_wal_lsn()::text").unwrap();
     wait_until("the standby has replayed it", || {
         let replayed = format!("SELECT (pg_last_wal_replay_lsn() >= '{position}')::int::bigint");
@@ -328,6 +329,37 @@ fn a_dump_restored_into_a_fresh_cluster_goes_on() {
     assert_eq!(auditor.run(&["check", &partial, "--partial"]).code, 3);
 }
 
+/// Two tenants with a row each, which only an application with the key may read.
+const ISOLATED_AND_ENCRYPTED: &str = "
+    CREATE ROLE app LOGIN;
+    SELECT ward.generate_encryption_key('people', grantee => 'app');
+    SELECT ward.grant_key('people', 'postgres', '{encrypt,search}');
+    CREATE TABLE people (id int PRIMARY KEY, tenant_id text, email ward.encrypted_text('people'), note bytea);
+    CREATE INDEX ON people (tenant_id);
+    INSERT INTO people SELECT n, tenant, tenant || '@example.com', ward.encrypt('note of ' || tenant, 'people')
+        FROM (VALUES (1, 'acme'), (2, 'globex')) AS t (n, tenant);
+    SELECT ward.enable_tenant_isolation('people'); SELECT ward.enable_audit('people');
+    GRANT SELECT, INSERT ON people TO app";
+
+/// The application reads its tenant's row by the encrypted value, and writes another.
+fn isolated_and_encrypted_still(cluster: &Cluster, tenant: &str) {
+    let mut app = cluster.client(DATABASE, "app");
+    let context = format!("BEGIN; SELECT ward.set_tenant_context('{tenant}')");
+    run(&mut app, &context);
+    run(
+        &mut app,
+        "INSERT INTO people (id, email) SELECT max(id) + 10, 'after@example.com' FROM people",
+    );
+    let query = format!(
+        "SELECT email::text || ' ' || ward.decrypt(note) || ' ' || tenant_id FROM people
+         WHERE email = '{tenant}@example.com'"
+    );
+    let expected = format!("{tenant}@example.com note of {tenant} {tenant}");
+    assert_eq!(texts(&mut app, &query), [expected]);
+    assert_eq!(number(&mut app, "SELECT count(*) FROM people"), 2);
+    run(&mut app, "COMMIT");
+}
+
 #[test]
 fn an_upgraded_cluster_goes_on() {
     let key = MasterKey::private_file(&random_key());
@@ -342,6 +374,7 @@ fn an_upgraded_cluster_goes_on() {
         &mut client,
         "INSERT INTO t SELECT g, 'before' FROM generate_series(1, 400) g; DELETE FROM t WHERE id > 100",
     );
+    run(&mut client, ISOLATED_AND_ENCRYPTED);
     seal_and_verify(&mut client);
     let auditor = Auditor::new(&mut client);
     let held = auditor.keep(&mut client, "SELECT ward.audit_checkpoint()", "held");
@@ -351,9 +384,18 @@ fn an_upgraded_cluster_goes_on() {
     new.start_again()
         .unwrap_or_else(|failure| panic!("{}", failure.log));
     let mut client = new.superuser();
+    let found = texts(&mut client, "SELECT v::text FROM ward.audit_violations() v");
+    assert_eq!(found, [""; 0]);
     run(&mut client, "UPDATE t SET note = 'after' WHERE id <= 10");
+    for tenant in ["acme", "globex"] {
+        isolated_and_encrypted_still(&new, tenant);
+    }
     seal_and_verify(&mut client);
     assert_eq!(number(&mut client, ENTRIES_OF_T), 710);
+    let written = "SELECT count(*) FROM ward.audit_trail WHERE table_name = 'people' AND tenant_id IS NOT NULL";
+    assert_eq!(number(&mut client, written), 2);
+    let isolated = "SELECT status FROM ward.check_rls_status() WHERE tablename = 'people'";
+    assert_eq!(texts(&mut client, isolated), ["ok"]);
     assert_eq!(texts(&mut client, REASONS), ["created", "transferred"]);
     let said = check(&new, &auditor, &[&held]);
     said.is("anchored");

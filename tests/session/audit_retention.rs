@@ -10,13 +10,17 @@ use ward_tests::{Cluster, Options, number, refused, run, text, texts, verify, wa
 /// The sealed leaves that the last published checkpoint covers.
 const PUBLISHED: &str = "SELECT coalesce(max(tree_size), 0) FROM ward.audit_checkpoints";
 const SEALED: &str = "SELECT max(tree_size) FROM ward.audit_blocks";
-const SEGMENTS: &str = "SELECT count(*) FROM pg_class WHERE relname ~ '^audit_segment_[0-9]+$'";
-const UNFINISHED: &str = "SELECT unfinished FROM ward.audit_retention";
+pub const SEGMENTS: &str = "SELECT count(*) FROM pg_class WHERE relname ~ '^audit_segment_[0-9]+$'";
+pub const UNFINISHED: &str = "SELECT unfinished FROM ward.audit_retention";
 
 /// A server whose segments have 1,024 leaves and whose checkpoints are published at once, with table `t`.
 pub fn server() -> (Cluster, Client) {
-    let cluster =
-        Cluster::with_extension_and(Options::default().set("ward.checkpoint_interval", "0"));
+    server_with(Options::default())
+}
+
+/// The same with more options.
+pub fn server_with(options: Options) -> (Cluster, Client) {
+    let cluster = Cluster::with_extension_and(options.set("ward.checkpoint_interval", "0"));
     let mut client = cluster.superuser();
     run(
         &mut client,
@@ -51,7 +55,8 @@ pub fn let_age(client: &mut Client) {
     });
 }
 
-fn carried_out(client: &mut Client) {
+/// Waits until every order is carried out.
+pub fn carried_out(client: &mut Client) {
     run(client, "SELECT ward.seal_audit_trail()");
     wait_until("everything ordered is done", || {
         number(client, UNFINISHED) == 0
@@ -65,7 +70,7 @@ fn prune(client: &mut Client) -> i64 {
     )
 }
 
-fn assert_honest(client: &mut Client) {
+pub fn assert_honest(client: &mut Client) {
     let found = texts(client, "SELECT v::text FROM ward.audit_violations() v");
     assert_eq!(found, [""; 0]);
     assert!(verify(client).is_valid);
@@ -246,9 +251,35 @@ fn pruned_and_erased_as_the_log_says() {
     );
 }
 
-fn archive(client: &mut Client, auditor: &Auditor, segment: i64) -> String {
+#[test]
+fn the_entry_that_says_what_was_pruned_is_pruned_itself() {
+    let (cluster, mut client) = server();
+    let auditor = Auditor::new(&mut client);
+    let_age(&mut client);
+    for round in 0..3 {
+        insert(&mut client, round * 2000, round * 2000 + 1999);
+        insert(&mut client, -round * 200 - 200, -round * 200 - 1);
+        wait_published(&mut client);
+        let held = auditor.keep(&mut client, "SELECT ward.audit_checkpoint()", "held");
+        let all = "SELECT ward.prune_audit_trail((SELECT max(sealed_at) FROM ward.audit_blocks))";
+        let segments = number(&mut client, SEGMENTS);
+        assert_eq!(number(&mut client, all), segments - 1);
+        carried_out(&mut client);
+        assert_honest(&mut client);
+        let said = auditor.check(&export(&cluster, &auditor, 0), &held);
+        assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);
+        let orders = "SELECT count(*) FROM ward.audit_trail WHERE operation = 'PRUNE'";
+        assert_eq!(number(&mut client, orders), 1);
+        let first = "SELECT min(entry_id) / 1024 * 1024 FROM ward.audit_trail";
+        let pruned = "SELECT pruned_entries FROM ward.audit_retention";
+        assert_eq!(number(&mut client, pruned), number(&mut client, first));
+    }
+}
+
+/// Archives a segment as the manual says.
+pub fn archive(client: &mut Client, auditor: &Auditor, segment: i64) -> String {
     let lines = texts(client, &format!("SELECT ward.archive_segment({segment})"));
-    let file = auditor.path("segment.ward");
+    let file = auditor.path(&format!("segment-{segment}.ward"));
     fs::write(&file, lines.join("\n") + "\n").unwrap();
     file.display().to_string()
 }

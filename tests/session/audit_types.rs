@@ -112,8 +112,12 @@ fn every_family_of_types_under_strange_session_settings() {
          CREATE TYPE nested AS (p pair, t timestamptz[], m mood);
          CREATE DOMAIN window_of AS tstzrange CHECK (NOT isempty(value))",
     );
-    let columns: Vec<_> = COLUMNS.iter().map(|(n, t, _)| format!("{n} {t}")).collect();
-    let values: Vec<_> = COLUMNS.iter().map(|(_, _, v)| v.to_string()).collect();
+    // a server built without libxml takes no XML
+    let xml = "SELECT count(*) FROM pg_config WHERE name = 'CONFIGURE' AND setting LIKE '%--with-libxml%'";
+    let xml = number(&mut client, xml) == 1;
+    let used = || COLUMNS.iter().filter(|(_, t, _)| xml || *t != "xml");
+    let columns: Vec<_> = used().map(|(n, t, _)| format!("{n} {t}")).collect();
+    let values: Vec<_> = used().map(|(_, _, v)| v.to_string()).collect();
     run(
         &mut client,
         &format!(
@@ -136,7 +140,7 @@ fn every_family_of_types_under_strange_session_settings() {
     let mut reader = cluster.superuser();
     seal_and_verify(&mut reader);
     let mut wrong = Vec::new();
-    for (name, ..) in COLUMNS {
+    for (name, ..) in used() {
         let number = NUMBERS.iter().find(|(column, _)| column == name);
         let expected = match number {
             Some((_, number)) => format!("'{number}'"),
@@ -156,7 +160,7 @@ fn every_family_of_types_under_strange_session_settings() {
 
     let nulls = "SELECT count(*) FROM ward.audit_trail, jsonb_each(new_values) AS v (key, value)
                  WHERE record_id = '2' AND value = 'null'";
-    assert_eq!(number(&mut reader, nulls), COLUMNS.len() as i64);
+    assert_eq!(number(&mut reader, nulls), used().count() as i64);
 }
 
 #[test]

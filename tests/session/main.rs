@@ -86,6 +86,8 @@ mod posture_cases_access;
 mod posture_server;
 mod posture_state;
 mod readme;
+mod removal_crashes;
+mod removal_elsewhere;
 mod roles;
 mod strange_tables;
 mod verify_memory;

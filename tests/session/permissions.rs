@@ -195,7 +195,9 @@ fn nothing_in_the_schema_is_open_that_should_not_be() {
     let uncommented = format!(
         "SELECT pg_describe_object(m.classid, m.objid, 0) FROM ({MEMBERS}) m
          WHERE obj_description(m.objid, (SELECT relname FROM pg_class WHERE oid = m.classid)) IS NULL
-           AND NOT (m.classid = 'pg_type'::regclass AND EXISTS (SELECT FROM pg_type t WHERE t.oid = m.objid AND t.typelem <> 0))"
+           AND NOT (m.classid = 'pg_type'::regclass AND EXISTS (
+               SELECT FROM pg_type t LEFT JOIN pg_class c ON c.oid = t.typrelid
+               WHERE t.oid = m.objid AND (t.typelem <> 0 OR c.relkind <> 'c')))"
     );
     assert_eq!(
         texts(&mut admin, &uncommented),

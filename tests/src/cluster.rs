@@ -2,7 +2,7 @@
 
 use crate::files::give_to_server;
 use crate::options::{MasterKey, Options, random_key};
-use crate::process::{kill_family, program, send, server_command};
+use crate::process::{kill_family, programs, programs_to_upgrade_to, send, server_command};
 use crate::{DATABASE, SUPERUSER};
 use nix::sys::signal::Signal;
 use postgres::{Client, Config, NoTls};
@@ -22,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A running (or stopped) server with its own data directory. Dropping it removes both.
 pub struct Cluster {
     directory: TempDir,
+    /// Where the programs of its PostgreSQL are.
+    programs: PathBuf,
     environment: Vec<(String, String)>,
     server: Option<Child>,
     /// The test itself kills server processes.
@@ -60,6 +62,7 @@ impl Cluster {
         give_to_server(directory.path());
         let mut cluster = Self {
             directory,
+            programs: programs(),
             environment: options.environment.clone(),
             server: None,
             kills: false,
@@ -100,11 +103,13 @@ impl Cluster {
         give_to_server(directory.path());
         let copy = Self {
             directory,
+            programs: self.programs.clone(),
             environment: self.environment.clone(),
             server: None,
             kills: false,
         };
-        let output = server_command("pg_basebackup", copy.directory.path())
+        let output = copy
+            .server_command("pg_basebackup")
             .args(["--checkpoint=fast", "--no-sync", "--pgdata"])
             .arg(copy.data_directory())
             .args(arguments)
@@ -128,26 +133,27 @@ impl Cluster {
         copy
     }
 
-    /// An empty cluster that pg_upgrade has moved this stopped one to, not started.
+    /// An empty cluster that pg_upgrade has moved this stopped one to, not started: of a newer PostgreSQL if
+    /// `WARD_UPGRADE_STAGE` names a stage of one.
     pub fn upgraded(&self, options: Options) -> Self {
         assert!(self.server.is_none(), "the server still runs");
         let directory = TempDir::with_prefix("ward-").expect("make a temporary directory");
         give_to_server(directory.path());
         let new = Self {
             directory,
+            programs: programs_to_upgrade_to(),
             environment: options.environment.clone(),
             kills: false,
             server: None,
         };
         new.initdb();
         new.configure(&options);
-        let programs = program("postgres");
-        let programs = programs.parent().expect("programs lie in a directory");
-        let output = server_command("pg_upgrade", new.directory.path())
+        let output = new
+            .server_command("pg_upgrade")
             .arg("--old-bindir")
-            .arg(programs)
+            .arg(&self.programs)
             .arg("--new-bindir")
-            .arg(programs)
+            .arg(&new.programs)
             .arg("--old-datadir")
             .arg(self.data_directory())
             .arg("--new-datadir")
@@ -158,11 +164,33 @@ impl Cluster {
             .expect("run pg_upgrade");
         assert!(
             output.status.success(),
-            "pg_upgrade: {}{}",
+            "pg_upgrade: {}{}{}",
             String::from_utf8_lossy(&output.stdout),
-            String::from_utf8_lossy(&output.stderr)
+            String::from_utf8_lossy(&output.stderr),
+            new.upgrade_logs()
         );
         new
+    }
+
+    /// The errors that the programs which pg_upgrade runs have logged.
+    fn upgrade_logs(&self) -> String {
+        let runs = fs::read_dir(self.data_directory().join("pg_upgrade_output.d"));
+        let logs = runs
+            .into_iter()
+            .flatten()
+            .flatten()
+            .filter_map(|run| fs::read_dir(run.path().join("log")).ok());
+        let logs = logs.flatten().flatten().map(|log| {
+            let lines = fs::read(log.path()).unwrap_or_default();
+            let lines = String::from_utf8_lossy(&lines);
+            let lines: Vec<_> = lines.lines().collect();
+            let said = lines
+                .iter()
+                .filter(|line| line.contains("ERROR:") || line.contains("error:"));
+            let said: Vec<_> = said.copied().collect();
+            format!("--- {:?}\n{}\n", log.file_name(), said.join("\n"))
+        });
+        logs.collect()
     }
 
     /// A superuser's connection to [`DATABASE`].
@@ -191,7 +219,7 @@ impl Cluster {
 
     /// One of PostgreSQL's client programs, told how to reach this cluster.
     pub fn client_program(&self, name: &str, database: &str) -> Command {
-        let mut command = Command::new(program(name));
+        let mut command = Command::new(self.programs.join(name));
         command
             .env("PGHOST", self.socket_directory())
             .env("PGPORT", PORT.to_string())
@@ -339,8 +367,20 @@ impl Cluster {
         self.directory.path().join("server.log")
     }
 
+    /// A command that runs one of PostgreSQL's programs as the server's user, in the cluster's directory.
+    fn server_command(&self, name: &str) -> Command {
+        server_command(&self.programs.join(name), self.directory.path())
+    }
+
     fn initdb(&self) {
-        let output = server_command("initdb", self.directory.path())
+        let help = self.server_command("initdb").arg("--help").output();
+        let help = help.expect("run initdb").stdout;
+        let mut command = self.server_command("initdb");
+        // where they are usual (18 on): pg_upgrade wants both clusters to have them, or neither
+        if String::from_utf8_lossy(&help).contains("--no-data-checksums") {
+            command.arg("--no-data-checksums");
+        }
+        let output = command
             .args(["--no-sync", "--auth=trust", "--encoding=UTF8", "--locale=C"])
             .args(["--username", SUPERUSER, "--pgdata"])
             .arg(self.data_directory())
@@ -391,7 +431,8 @@ impl Cluster {
             .append(true)
             .open(self.log_file())
             .expect("open the server's log");
-        let mut server = server_command("postgres", self.directory.path())
+        let mut server = self
+            .server_command("postgres")
             .arg("-D")
             .arg(self.data_directory())
             .env_remove("PG_WARD_MASTER_KEY")

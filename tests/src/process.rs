@@ -21,16 +21,21 @@ pub fn server_user() -> Option<(Uid, Gid)> {
     Some((user.uid, user.gid))
 }
 
-/// The program `name` of the staged PostgreSQL.
-pub fn program(name: &str) -> PathBuf {
+/// The programs of the staged PostgreSQL.
+pub fn programs() -> PathBuf {
     let stage = env::var_os("WARD_STAGE")
         .expect("WARD_STAGE names no staged PostgreSQL: run the session tests with `make test`");
-    Path::new(&stage).join("bin").join(name)
+    Path::new(&stage).join("bin")
 }
 
-/// A command that runs `name` as the server's user, in `directory`.
-pub fn server_command(name: &str, directory: &Path) -> Command {
-    let mut command = Command::new(program(name));
+/// The programs of the PostgreSQL to upgrade to: the same, unless `WARD_UPGRADE_STAGE` names another.
+pub fn programs_to_upgrade_to() -> PathBuf {
+    env::var_os("WARD_UPGRADE_STAGE").map_or_else(programs, |stage| Path::new(&stage).join("bin"))
+}
+
+/// A command that runs `program` as the server's user, in `directory`.
+pub fn server_command(program: &Path, directory: &Path) -> Command {
+    let mut command = Command::new(program);
     command.current_dir(directory);
     server_identity(&mut command);
     command

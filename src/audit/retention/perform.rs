@@ -112,7 +112,6 @@ fn prune(order: &Order, from: u64, to: u64, left: &mut Left) -> Result<()> {
                 }
                 if last {
                     let context = open_context(to)?;
-                    store::forget_retained()?;
                     return store::drop_segment(number, order.entry, context).map(|()| true);
                 }
                 store::drop_segment(number, order.entry, None).map(|()| true)
@@ -123,7 +122,13 @@ fn prune(order: &Order, from: u64, to: u64, left: &mut Left) -> Result<()> {
             return Ok(());
         }
     }
-    worker::transaction(|| {}, || performed(order.entry, to - from))
+    worker::transaction(
+        || {},
+        || {
+            store::forget_retained((to >> bits).saturating_sub(1))?;
+            performed(order.entry, bits)
+        },
+    )
 }
 
 /// The context leaf before leaf `to` that entries from there on are in, if they are.
@@ -375,10 +380,12 @@ fn finish(order: &Order, left: &mut Left) -> Result<()> {
 }
 
 /// Ends an order to prune.
-fn performed(entry: u64, removed: u64) -> Result<()> {
+fn performed(entry: u64, bits: u32) -> Result<()> {
     Spi::run_with_args(
-        "UPDATE ward.audit_removal SET performed_at = clock_timestamp(), removed = $2 WHERE entry_id = $1",
-        &[(entry as i64).into(), (removed as i64).into()],
+        "UPDATE ward.audit_removal SET performed_at = clock_timestamp(), \
+           removed = (SELECT count(*) << $2 FROM ward.audit_pruned_segment WHERE pruned_by = $1) \
+         WHERE entry_id = $1",
+        &[(entry as i64).into(), bits.cast_signed().into()],
     )
     .map_err(error::spi)
 }

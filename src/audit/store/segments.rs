@@ -144,12 +144,26 @@ pub fn drop_segment(number: u64, pruned_by: u64, context: Option<(u64, Vec<u8>)>
     .map_err(error::spi)
 }
 
-/// Forgets the context leaves that were kept of pruned segments.
-pub fn forget_retained() -> Result<()> {
-    Spi::run(
-        "UPDATE ward.audit_pruned_segment SET context_entry = NULL, context = NULL WHERE context IS NOT NULL",
+/// Forgets the context leaves that were kept of the segments before this one.
+pub fn forget_retained(before: u64) -> Result<()> {
+    Spi::run_with_args(
+        "UPDATE ward.audit_pruned_segment SET context_entry = NULL, context = NULL \
+         WHERE segment_no < $1 AND context IS NOT NULL",
+        &[(before as i64).into()],
     )
     .map_err(error::spi)
+}
+
+/// How many segments were pruned, and images erased.
+pub fn removed() -> (i64, i64) {
+    let mut removed = (0, 0);
+    query::read(
+        c"SELECT (SELECT count(*) FROM ward.audit_pruned_segment), \
+                 (SELECT coalesce(sum(removed), 0)::bigint FROM ward.audit_removal WHERE kind = 'erase')",
+        &[],
+        |row| removed = (row.int8(1), row.int8(2)),
+    );
+    removed
 }
 
 /// The leaf by which a segment was pruned, if it was.

@@ -62,7 +62,6 @@ SELECT ward.enable_audit('ward.audit_journal_0');
 SELECT ward.enable_audit('ward.audit_trail');
 SELECT ward.enable_audit('ward.encryption_key');
 SELECT ward.enable_audit('no_such_table');
-SELECT ward.enable_audit('no_such_schema.plain');
 SELECT ward.enable_audit(1::oid);
 -- Lists of columns.
 SELECT ward.enable_audit('plain', exclude => '{missing}');

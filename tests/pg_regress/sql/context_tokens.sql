@@ -120,8 +120,10 @@ SELECT ward.get_tenant_context();
 -- Settings.
 SHOW ward.context_mode;
 SET ward.context_mode = 'anything';
+\set VERBOSITY sqlstate
 SET ward.token_leeway = 31;
 SET ward.token_max_lifetime = 0;
+\set VERBOSITY default
 CREATE ROLE regress_ward_app;
 SET ROLE regress_ward_app;
 SET ward.context_mode = token;
