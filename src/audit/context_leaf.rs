@@ -22,7 +22,8 @@ struct Encoded {
     names: u64,
     /// Whether a security context counted.
     known: bool,
-    application: String,
+    /// The application's name in the server's encoding.
+    application: Vec<u8>,
     leaf: Vec<u8>,
 }
 
@@ -30,16 +31,16 @@ impl ContextCache {
     /// The context leaf at `position` of transaction `xid`; `stamp` is the situation's.
     pub fn leaf(&mut self, stamp: ContextStamp, xid: u64, position: u32) -> Result<&[u8]> {
         let names = who::names_changed();
-        let application = who::application_name();
         let address = self.address.get_or_insert_with(who::client_address);
         let last = &mut self.last;
         context::with_current(|context| {
             let known = context.is_some();
             let current = last.take().filter(|last| {
                 (last.stamp, last.names, last.known) == (stamp, names, known)
-                    && last.application == application
+                    && who::has_application(&last.application)
             });
             let mut encoded = current.unwrap_or_else(|| {
+                let application = who::application_name();
                 let authenticated = who::role_name(who::authenticated_role());
                 let session = who::role_name(who::session_role());
                 let current = who::role_name(who::current_role());
@@ -71,7 +72,7 @@ impl ContextCache {
                     stamp,
                     names,
                     known,
-                    application,
+                    application: who::application_bytes(),
                     leaf,
                 }
             });

@@ -3,14 +3,13 @@
 use super::store;
 use crate::error::Result;
 use crate::pg::journal::{ChunkId, Journal};
-use std::collections::BTreeSet;
 use ward_log::Snapshot;
 
 /// The state of reading both journals.
 pub struct Progress {
     marks: [Mark; 2],
     /// Chunks of transactions that had not finished when they were seen.
-    pending: BTreeSet<ChunkId>,
+    pending: Vec<ChunkId>,
 }
 
 /// A place in a journal. It holds for one file of the journal only: VACUUM FULL, CLUSTER and
@@ -28,7 +27,7 @@ impl Progress {
     pub fn load() -> Result<Progress> {
         Ok(Progress {
             marks: store::marks()?,
-            pending: BTreeSet::new(),
+            pending: Vec::new(),
         })
     }
 
@@ -44,7 +43,7 @@ impl Progress {
         journals: &[Journal; 2],
         before: &Snapshot,
         after: &Snapshot,
-    ) -> BTreeSet<ChunkId> {
+    ) -> Vec<ChunkId> {
         for (journal, mark) in journals.iter().zip(&mut self.marks) {
             let file = journal.file();
             if mark.file != file || mark.page > journal.pages() {
@@ -55,11 +54,14 @@ impl Progress {
             let closed = journal.closed_pages();
             journal.scan_any(mark.page, |id| {
                 if !before.visible(id.xid) {
-                    self.pending.insert(id);
+                    self.pending.push(id);
                 }
             });
             mark.page = closed.saturating_sub(1);
         }
+        // the last page is read again each time
+        self.pending.sort_unstable();
+        self.pending.dedup();
         let (finished, open) = std::mem::take(&mut self.pending)
             .into_iter()
             .partition(|id| after.visible(id.xid));

@@ -17,7 +17,7 @@ use crate::pg::journal::{ChunkId, Journal, Mode};
 use crate::pg::segment::Appender;
 use crate::pg::{owner, process, snapshot};
 use pgrx::prelude::*;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use ward_log::{
     AuditMac, Hash, IncarnationLeaf, SealLeaf, Snapshot, Tree, ViolationKind, ViolationLeaf,
     empty_root, leaf_hash,
@@ -145,12 +145,7 @@ impl Sealer {
     }
 
     /// Makes a block of the transactions that `ready` belongs to, and does what they order.
-    fn block(
-        &mut self,
-        draft: Draft,
-        journals: &[Journal; 2],
-        ready: &BTreeSet<ChunkId>,
-    ) -> Result<Round> {
+    fn block(&mut self, draft: Draft, journals: &[Journal; 2], ready: &[ChunkId]) -> Result<Round> {
         let block = Block {
             block_no: self.next_block,
             first_leaf: self.tree.size(),

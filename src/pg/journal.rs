@@ -7,7 +7,7 @@
 //! generation is another than at its last insert, and goes on with the last page. Within a generation
 //! writers keep their own target pages, so that they do not queue for one.
 
-use super::heap;
+use super::{heap, unguarded};
 use pgrx::prelude::*;
 use pgrx::{PgLwLock, pg_shmem_init};
 use std::cell::Cell;
@@ -151,8 +151,8 @@ impl Journal {
                 (pg_sys::HEAP_INSERT_SKIP_FSM | pg_sys::HEAP_INSERT_NO_LOGICAL) as i32,
                 ptr::null_mut(),
             );
-            pg_sys::heap_freetuple(tuple);
-            pg_sys::pfree(data.cast());
+            unguarded::free(tuple.cast());
+            unguarded::free(data.cast());
         }
     }
 
@@ -216,7 +216,9 @@ impl Journal {
                     break;
                 }
                 pgrx::check_for_interrupts!();
-                if let Some(id) = self.chunk_id(tuple) {
+                let (block, offset) = pgrx::itemptr::item_pointer_get_both((*tuple).t_self);
+                let stored = heap::deform(tuple, (*self.relation).rd_att);
+                if let Some(id) = self.chunk_id(Tid(block, offset), &stored) {
                     visit(id);
                 }
             }
@@ -224,21 +226,16 @@ impl Journal {
         }
     }
 
-    /// # Safety
-    /// `tuple` is a tuple of this journal.
-    unsafe fn chunk_id(&self, tuple: pg_sys::HeapTuple) -> Option<ChunkId> {
-        // SAFETY: the caller's promise; the three columns are fixed-width and NOT NULL.
-        unsafe {
-            let (block, offset) = pgrx::itemptr::item_pointer_get_both((*tuple).t_self);
-            let [xid, position, part, _] = heap::deform(tuple, (*self.relation).rd_att);
-            Some(ChunkId {
-                xid: xid?.value() as u64,
-                position: position?.value() as u32,
-                part: part?.value() as u32,
-                journal: self.number,
-                tid: Tid(block, offset),
-            })
-        }
+    /// The chunk that a row is; None where a NULL stands, which only tampering can put there.
+    fn chunk_id(&self, tid: Tid, row: &[Option<pg_sys::Datum>; 4]) -> Option<ChunkId> {
+        let [xid, position, part, _] = *row;
+        Some(ChunkId {
+            xid: xid?.value() as u64,
+            position: position?.value() as u32,
+            part: part?.value() as u32,
+            journal: self.number,
+            tid,
+        })
     }
 
     /// Appends the bytes of chunk `id` to `out` if the active snapshot sees it at its place.
@@ -259,10 +256,10 @@ impl Journal {
             if !seen {
                 return false;
             }
+            let stored = heap::deform(&mut tuple, (*self.relation).rd_att);
             // Vacuum may have given the place of a rolled-back chunk to another one.
-            let same = self.chunk_id(&mut tuple) == Some(*id);
-            let [_, _, _, data] = heap::deform(&mut tuple, (*self.relation).rd_att);
-            if let Some(data) = data.filter(|_| same) {
+            let same = self.chunk_id(id.tid, &stored) == Some(*id);
+            if let Some(data) = stored[3].filter(|_| same) {
                 heap::with_bytes(data, |bytes| out.extend_from_slice(bytes));
             }
             pg_sys::ReleaseBuffer(buffer);

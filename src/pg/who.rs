@@ -57,15 +57,33 @@ pub fn application_name() -> String {
     unsafe { text(pg_sys::application_name) }.unwrap_or_default()
 }
 
+/// Hands on the application name as the server keeps it.
+fn with_application<R>(work: impl FnOnce(&[u8]) -> R) -> R {
+    // SAFETY: a setting's C string or NULL, which stays while nothing is set.
+    unsafe {
+        let name = pg_sys::application_name;
+        work(if name.is_null() {
+            &[]
+        } else {
+            CStr::from_ptr(name).to_bytes()
+        })
+    }
+}
+
+/// The application name in the server's encoding.
+pub fn application_bytes() -> Vec<u8> {
+    with_application(<[u8]>::to_vec)
+}
+
+/// Whether the application has this name, in the server's encoding.
+pub fn has_application(name: &[u8]) -> bool {
+    with_application(|now| now == name)
+}
+
 /// A hash of the application name, to notice that it changed.
 pub fn application_hash() -> u64 {
-    // SAFETY: a setting's C string or NULL.
-    let name = unsafe { pg_sys::application_name };
     let mut hasher = DefaultHasher::new();
-    if !name.is_null() {
-        // SAFETY: not NULL.
-        hasher.write(unsafe { CStr::from_ptr(name) }.to_bytes());
-    }
+    with_application(|name| hasher.write(name));
     hasher.finish()
 }
 

@@ -8,7 +8,6 @@ use crate::error::{self, Result};
 use crate::pg::journal::Mode;
 use crate::pg::{owner, process, worker};
 use pgrx::prelude::*;
-use std::collections::BTreeSet;
 use std::time::Duration;
 use ward_log::{Beginning, Snapshot};
 
@@ -62,7 +61,7 @@ impl Sealer {
             anyway: true,
         };
         let journals = open_journals(Mode::Read)?;
-        self.block(draft, &journals, &BTreeSet::new())
+        self.block(draft, &journals, &[])
     }
 
     /// Does what sealed leaves order.

@@ -19,6 +19,9 @@ const ROTATE_PAGES: u32 = 8192;
 /// How soon entries of unfinished transactions are looked at again.
 const PENDING: Duration = Duration::from_secs(1);
 
+/// The shortest pause between two rounds.
+const SHORTEST: Duration = Duration::from_millis(5);
+
 /// How often a worker writes the usage of keys to its table.
 const KEY_USAGE: Duration = Duration::from_secs(60);
 
@@ -86,6 +89,7 @@ pub fn sealer(database: pg_sys::Oid) {
     let mut removals = true;
     loop {
         slot.dirty.store(false, Ordering::Release);
+        let began = Instant::now();
         let asked = slot.begin();
         worker::report(c"sealing the audit trail");
         let outcome = round(&mut state).unwrap_or_else(|report| error::raise(report));
@@ -138,7 +142,8 @@ pub fn sealer(database: pg_sys::Oid) {
             if !stay || interval() > LINGER {
                 return;
             }
-            process::nap(interval());
+            // from the beginning of one round to that of the next, as the setting says
+            process::nap(interval().saturating_sub(began.elapsed()).max(SHORTEST));
         }
         if shared::get().crowded.swap(false, Ordering::AcqRel) {
             // Another database's turn; what comes meanwhile is sealed when it is this one's again.
