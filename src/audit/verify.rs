@@ -12,7 +12,7 @@ pub(super) use source::Stored;
 use super::store::{self, Block};
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
-use crate::pg::{owner, query};
+use crate::pg::{owner, process, query};
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use range::{Covered, Range};
@@ -55,8 +55,10 @@ struct Checked {
 
 /// Verifies what a range covers, as one snapshot sees it, and hands every violation to `report`.
 fn verify(range: &Range, jobs: u32, report: &mut dyn FnMut(Violation)) -> Result<Checked> {
-    // Before the snapshot: a standby replays what its primary removes without asking who has not seen the order.
-    owner::run(hold_segments);
+    if process::in_recovery() {
+        // Before the snapshot: a standby replays what its primary removes without asking who has not seen the order.
+        owner::run(hold_segments);
+    }
     owner::run(|| {
         let covered = range.covered();
         // Without any block there may be leaves and tiles still, whose blocks somebody deleted.
