@@ -50,7 +50,9 @@ fn the_worker_survives_a_full_disk_and_goes_on_when_there_is_space() {
     // This session was there before, so that it can write more than a worker can copy.
     run(
         &mut client,
-        "INSERT INTO t SELECT g, repeat(md5(g::text), 20) FROM generate_series(1, 40000) g",
+        // digits that cannot be compressed
+        "INSERT INTO t SELECT g, string_agg(md5((g * 100 + d)::text), '')
+         FROM generate_series(1, 40000) g, generate_series(1, 20) d GROUP BY g",
     );
     assert!(
         client

@@ -29,6 +29,7 @@ mod audit_publish;
 mod audit_reading;
 mod audit_record_index;
 mod audit_retention;
+mod audit_retention_refusals;
 mod audit_segments;
 mod audit_settings;
 mod audit_statements;

@@ -78,6 +78,9 @@ fn a_crash_when_half_of_the_segments_are_pruned_and_rewritten() {
     let mut client = crash(&mut cluster);
     assert_honest(&mut client);
     let said = check(&cluster, &auditor, &[&held]);
+    assert_eq!(said.code, 3, "nothing vouches for the orders yet");
+    let ordered = auditor.keep_now(&mut client, "ordered");
+    let said = check(&cluster, &auditor, &[&held, &ordered]);
     assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);
     // nobody reads any more
     carried_out(&mut client);
@@ -88,7 +91,7 @@ fn a_crash_when_half_of_the_segments_are_pruned_and_rewritten() {
     assert_eq!(texts(&mut client, removed), ["2048 4"]);
     let mut client = crash(&mut cluster);
     assert_honest(&mut client);
-    let said = check(&cluster, &auditor, &[&held]);
+    let said = check(&cluster, &auditor, &[&held, &ordered]);
     assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);
     assert_eq!(said.outcome["removed"]["erased_values"], 4);
 }
@@ -149,6 +152,7 @@ fn kill_9_of_the_worker_and_the_server_while_segments_are_removed() {
         }
         let _ = asked.join().expect("no panic");
         assert_honest(&mut client);
+        held.push(auditor.keep_now(&mut client, &format!("after {round}")));
         let checkpoints: Vec<&str> = held.iter().map(String::as_str).collect();
         let said = check(&cluster, &auditor, &checkpoints);
         assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);

@@ -114,40 +114,42 @@ fn goes_on(cluster: &Cluster, client: &mut Client, removals: &Removals) {
     assert_eq!(number(client, SEGMENTS), 2);
     assert_honest(client);
     assert_no_traces(client);
-    let said = check(cluster, &removals.auditor, &[&removals.held]);
+    let auditor = &removals.auditor;
+    let here = auditor.keep_now(client, "here");
+    let said = check(cluster, auditor, &[&removals.held, &here]);
     assert_eq!(removed(&said), (3071, 3));
     let history = "SELECT operation FROM ward.audit_history('t', '3800') ORDER BY entry_id";
     assert_eq!(texts(client, history), ["INSERT", "UPDATE"]);
 
+    // what was archived there is still part of the log, and so is what is archived here, where it signs under another name
+    let partial = |file: &str, checkpoints: &[&str], key: &str| {
+        let args = ["check", file, "--partial", "--key", key, "--json"];
+        let kept = checkpoints.iter().flat_map(|file| ["--checkpoint", *file]);
+        auditor.run(&args.into_iter().chain(kept).collect::<Vec<_>>())
+    };
+    for file in &removals.archives {
+        let said = partial(file, &[&removals.archived, &removals.held], &auditor.key);
+        assert_eq!(said.code, 0, "{file}: {}{}", said.outcome, said.error);
+    }
+
     // new orders, about what came along
     insert(client, 5001, 6200);
     wait_published(client);
-    let fresh = archive(client, &removals.auditor, 3);
-    let now = removals
-        .auditor
-        .keep(client, "SELECT ward.audit_checkpoint()", "now");
+    let fresh = archive(client, auditor, 3);
+    let now = auditor.keep_now(client, "now");
     let erase = "SELECT ward.erase_audit_images('t', '4650', 'ordered here')";
     assert_eq!(number(client, erase), 1);
     assert_eq!(prune_to(client, 4096), 1);
     carried_out(client);
     assert_eq!(number(client, SEGMENTS), 2);
     assert_honest(client);
-    let held = [&*removals.archived, &removals.held, &now];
-    let said = check(cluster, &removals.auditor, &held);
+    let later = auditor.keep_now(client, "later");
+    let held = [&*removals.archived, &removals.held, &now, &later];
+    let said = check(cluster, auditor, &held);
     // an update of the erased record lies behind the cut
     assert_eq!(removed(&said), (4095, 2));
-    // what was archived there and here is still part of the log, which signs under another name here
-    let auditor = &removals.auditor;
-    let partial = |file: &str, checkpoint: &str, key: &str| {
-        let args = ["check", file, "--partial", "--key", key, "--json"];
-        auditor.run(&[&args[..], &["--checkpoint", checkpoint]].concat())
-    };
-    for file in &removals.archives {
-        let said = partial(file, &removals.archived, &auditor.key);
-        assert_eq!(said.code, 0, "{file}: {}{}", said.outcome, said.error);
-    }
     let key = text(client, "SELECT ward.audit_public_key()").unwrap();
-    let said = partial(&fresh, &now, &key);
+    let said = partial(&fresh, &[&now], &key);
     assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);
     assert_eq!(said.outcome["removed"]["erased_values"], 2);
 }
@@ -315,6 +317,7 @@ fn segments_that_go_while_a_standby_begins_to_read() {
         .map(|code| code.code().to_owned());
     assert!(code.is_none_or(|code| code == "40001"));
     assert_honest(&mut watcher);
-    let said = check(&standby, &auditor, &[&held]);
+    let ordered = auditor.keep_now(&mut client, "ordered");
+    let said = check(&standby, &auditor, &[&held, &ordered]);
     assert_eq!(removed(&said).0, 2047);
 }

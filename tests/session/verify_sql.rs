@@ -3,7 +3,8 @@
 use crate::audited_table;
 use ward_tests::postgres::Client;
 use ward_tests::{
-    Cluster, Verdict, number, refused, run, seal_and_verify, tamper, text, verify, wait_until,
+    Cluster, IN_ORDER, Verdict, number, refused, run, seal_and_verify, tamper, text, verify,
+    wait_until,
 };
 
 /// Four blocks of 200 entries, and the moments between their seals.
@@ -47,7 +48,10 @@ fn entry_of(client: &mut Client, record: i64) -> i64 {
 
 fn flip(client: &mut Client, entry: i64) {
     let flip = "UPDATE leaves SET image = set_byte(image, 20, get_byte(image, 20) # 1)";
-    tamper(client, &format!("{flip} WHERE entry_id = {entry}"));
+    tamper(
+        client,
+        &format!("{flip} WHERE entry_id = {entry}; {IN_ORDER}"),
+    );
 }
 
 #[test]

@@ -51,6 +51,11 @@ impl Auditor {
         self.path(name).display().to_string()
     }
 
+    /// Keeps a checkpoint of the log as it is, which covers all that was ordered, in a file of this name.
+    pub fn keep_now(&self, client: &mut Client, name: &str) -> String {
+        self.keep(client, "SELECT ward.audit_checkpoint()", name)
+    }
+
     /// Runs the verifier in the auditor's directory.
     pub fn run(&self, args: &[&str]) -> Said {
         self.run_with(args, Path::new("/dev/null"))

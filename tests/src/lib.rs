@@ -24,7 +24,7 @@ pub use process::server_identity;
 pub use query::{
     Verdict, changes, number, refused, run, seal_and_verify, text, texts, verify, wait_until,
 };
-pub use tamper::{leaves, tamper, tamper_segment};
+pub use tamper::{IN_ORDER, leaves, tamper, tamper_segment};
 
 /// The database that [`Cluster::with_extension`] prepares.
 pub const DATABASE: &str = "app";

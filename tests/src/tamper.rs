@@ -4,6 +4,13 @@ use postgres::Client;
 
 const FIRST: &str = "ward.audit_segment_000000";
 
+/// A statement that puts the leaves in order again: a row that is updated goes to the end, which is an attack of its own.
+pub const IN_ORDER: &str = "
+CREATE TEMP TABLE in_order AS SELECT * FROM leaves;
+TRUNCATE leaves;
+INSERT INTO leaves SELECT * FROM in_order ORDER BY entry_id;
+DROP TABLE in_order";
+
 /// The leaves of the first segment.
 pub fn leaves(client: &mut Client) -> Vec<Vec<u8>> {
     crate::run(client, &UNPACK.replace("{segment}", FIRST));
