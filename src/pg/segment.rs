@@ -10,8 +10,9 @@ use ward_log::{Records, push_record};
 /// The types of a segment's columns.
 pub(super) const COLUMNS: [pg_sys::Oid; 2] = [pg_sys::INT8OID, pg_sys::BYTEAOID];
 
-/// Bytes of records a row may hold, so that it fits a page; a larger record is a row of its own.
-const ROW_BYTES: usize = 8000;
+/// Bytes of records a row may hold, so that three fit a page, and five when they are compressed; a larger record is a
+/// row of its own.
+const ROW_BYTES: usize = 2660;
 
 /// Rows per insertion.
 const BATCH: usize = 64;
