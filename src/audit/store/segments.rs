@@ -222,19 +222,27 @@ pub fn leaves(
     next: &mut u64,
     mut visit: impl FnMut(u64, &[u8], Option<&[u8]>),
 ) -> Result<()> {
-    leaves_from(table, segment_no, 0, next, |_, id, leaf, image| {
-        visit(id, leaf, image);
-        true
-    })
+    leaves_from(
+        table,
+        segment_no,
+        (0, u64::MAX),
+        next,
+        |_, id, leaf, image| {
+            visit(id, leaf, image);
+            true
+        },
+    )
     .map(|_| ())
 }
 
-/// As [`leaves`], from page `page` on, with the leaf's page as long as the rows are in order. Ends after the row
-/// with whose leaves `visit` answers false, and says whether it did not.
+/// As [`leaves`], from page `page` on until leaf `end`, with the leaf's page as long as the rows are in order. Ends after
+/// the row with whose leaves `visit` answers false, and says whether it did not.
+///
+/// A restore puts small rows where there is room in an earlier page: what is missing behind `page` is looked for before.
 pub fn leaves_from(
     table: pg_sys::Oid,
     segment_no: u64,
-    page: u32,
+    (page, end): (u32, u64),
     next: &mut u64,
     mut visit: impl FnMut(Option<u32>, u64, &[u8], Option<&[u8]>) -> bool,
 ) -> Result<bool> {
@@ -251,8 +259,11 @@ pub fn leaves_from(
         });
         go_on
     });
-    if let Some(place) = disorder {
-        sorted_rows(segment_no, place, |id, records| {
+    let incomplete = page > 0 && go_on && *next < end;
+    if disorder.is_some() || incomplete {
+        let from = disorder.unwrap_or((u32::MAX - 1, 0));
+        let before = incomplete.then_some((page, *next));
+        sorted_rows(segment_no, from, before, |id, records| {
             let end = segment::each_leaf(id, records, |id, leaf, image| {
                 go_on &= visit(None, id, leaf, image);
             });
@@ -263,17 +274,22 @@ pub fn leaves_from(
     Ok(go_on)
 }
 
-/// The rows of a segment from place `from` (block, offset) on, sorted by number. A row that does not
-/// belong into the segment comes last, as the highest number there is.
+/// The rows of a segment from place `from` (block, offset) on, and those before page `before` whose numbers are not
+/// below that given with it, sorted by number. A row that does not belong into the segment comes last, as the highest
+/// number there is.
 fn sorted_rows(
     segment_no: u64,
     from: (u32, u16),
+    before: Option<(u32, u64)>,
     mut visit: impl FnMut(u64, &[u8]) -> bool,
 ) -> Result<()> {
     let bits = segment_bits();
+    let before = before.map_or(String::new(), |(page, least)| {
+        format!("OR ctid < '({page},0)'::tid AND entry_id >= {least}")
+    });
     let query = format!(
         "SELECT CASE WHEN entry_id >> {bits} = {segment_no} THEN entry_id ELSE {} END, records \
-         FROM ward.{} WHERE ctid >= '({},{})'::tid ORDER BY 1",
+         FROM ward.{} WHERE ctid >= '({},{})'::tid {before} ORDER BY 1",
         i64::MAX,
         segment_name(segment_no),
         from.0,

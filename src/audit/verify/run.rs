@@ -63,6 +63,7 @@ impl Pass {
             first = verifier.start_at(self.from_block, [], incarnations);
         }
         let parts = parts(first, end, self.size);
+        let bits = store::segment_bits();
         let mut next = 0;
         let mut helpers = helpers(self.jobs, &parts);
         let mut progress = Progress::new(first, total);
@@ -82,10 +83,13 @@ impl Pass {
             };
             // behind a gap, reading begins with what should be there
             next = part.first.max(next);
+            let last = (part.number + 1)
+                .checked_shl(bits)
+                .map_or(total, |end| end.min(total));
             let go_on = store::leaves_from(
                 table,
                 part.number,
-                part.page,
+                (part.page, last),
                 &mut next,
                 |page, id, leaf, image| {
                     let prepared = match (&mut helpers, page) {
