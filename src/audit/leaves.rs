@@ -2,7 +2,7 @@
 
 use super::{capture, seal, store};
 use crate::error::{self, Result};
-use crate::pg::journal::Mode;
+use crate::pg::journal::{ChunkId, Journal, Mode};
 use std::collections::{BTreeMap, VecDeque};
 use ward_log::Snapshot;
 
@@ -63,15 +63,12 @@ impl Iterator for Blocks {
     }
 }
 
-/// Packed records that the active snapshot sees in the journals and the last block's snapshot does not, by transaction and
-/// position, and those that this transaction has not written yet.
-pub fn unsealed() -> Result<Vec<Vec<u8>>> {
-    let sealed = match store::last_block() {
-        Some(block) => Snapshot::parse(&block.snapshot).map_err(error::format)?,
-        None => Snapshot::default(),
-    };
-    let mut chunks = BTreeMap::new();
-    let journals = seal::open_journals(Mode::Read)?;
+/// Calls `visit` for the chunks that the active snapshot sees in the journals and `sealed`, the last block's, does not.
+pub fn unsealed_chunks(
+    journals: &[Journal; 2],
+    sealed: &Snapshot,
+    mut visit: impl FnMut(ChunkId),
+) -> Result<()> {
     for (journal, mark) in journals.iter().zip(store::marks()?) {
         // what lies before the mark is in the blocks that this snapshot sees
         let from = if mark.file == journal.file() {
@@ -81,10 +78,24 @@ pub fn unsealed() -> Result<Vec<Vec<u8>>> {
         };
         journal.scan_visible(from, |id| {
             if !sealed.visible(id.xid) {
-                chunks.insert((id.xid, id.position, id.part), id);
+                visit(id);
             }
         });
     }
+    Ok(())
+}
+
+/// The packed records of these chunks by transaction and position, and those that this transaction has not written yet.
+pub fn unsealed() -> Result<Vec<Vec<u8>>> {
+    let sealed = match store::last_block() {
+        Some(block) => Snapshot::parse(&block.snapshot).map_err(error::format)?,
+        None => Snapshot::default(),
+    };
+    let mut chunks = BTreeMap::new();
+    let journals = seal::open_journals(Mode::Read)?;
+    unsealed_chunks(&journals, &sealed, |id| {
+        chunks.insert((id.xid, id.position, id.part), id);
+    })?;
     let mut entries = Vec::new();
     let mut bytes = Vec::new();
     for ((_, _, part), id) in &chunks {

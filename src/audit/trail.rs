@@ -3,7 +3,7 @@
 
 use super::find::{self, Finder};
 use super::retention::shown;
-use super::{capture, image, seal, store};
+use super::{capture, image, leaves, seal, store};
 use crate::error::{self, Result};
 use crate::pg::journal::{ChunkId, Journal, Mode};
 use crate::pg::srf::{Cell, Rows};
@@ -213,19 +213,9 @@ impl<'r> Reader<'r> {
     pub(super) fn unsealed(&mut self) -> Result<()> {
         let mut chunks = Chunks::new();
         let journals = seal::open_journals(Mode::Read)?;
-        for (journal, mark) in journals.iter().zip(store::marks()?) {
-            // What lies before the mark is in the blocks that this snapshot sees.
-            let from = if mark.file == journal.file() {
-                mark.page
-            } else {
-                0
-            };
-            journal.scan_visible(from, |id| {
-                if !self.snapshot.visible(id.xid) {
-                    chunks.insert((id.xid, id.position, id.part), Source::Journal(id));
-                }
-            });
-        }
+        leaves::unsealed_chunks(&journals, &self.snapshot, |id| {
+            chunks.insert((id.xid, id.position, id.part), Source::Journal(id));
+        })?;
         capture::unwritten(|xid, position, bytes| {
             chunks.insert((xid, position, 0), Source::Memory(bytes.to_vec()));
         })?;
