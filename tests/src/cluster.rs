@@ -393,6 +393,7 @@ impl Cluster {
         );
     }
 
+    /// A statement that would wait for ever fails, so that the test does and says so.
     fn configure(&self, options: &Options) {
         let mut text = format!(
             "listen_addresses = ''\n\
@@ -403,6 +404,7 @@ impl Cluster {
              max_connections = 100\n\
              max_prepared_transactions = 20\n\
              max_worker_processes = 16\n\
+             statement_timeout = 5min\n\
              logging_collector = off\n",
             self.directory.path().display()
         );
