@@ -17,7 +17,8 @@ use tempfile::TempDir;
 
 /// The socket lives in a directory of its own, so every cluster can use the same port number.
 const PORT: u16 = 5432;
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a server may take to start or to stop: long enough for a slow machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// A running (or stopped) server with its own data directory. Dropping it removes both.
 pub struct Cluster {

@@ -1,5 +1,6 @@
 //! Running PostgreSQL's programs as the right user, and ending them.
 
+use crate::query::wait_until;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Gid, Pid, Uid, User};
 use std::os::unix::process::CommandExt;
@@ -53,12 +54,25 @@ pub fn send(pid: u32, signal: Signal) {
     let _ = kill(Pid::from_raw(pid.cast_signed()), signal);
 }
 
+/// Kills one process of a server with SIGKILL; false when it had ended already. When this returns, the postmaster has
+/// noticed: it lets nobody in any more before it has ended all others and started anew.
+pub fn kill_9(pid: u32) -> bool {
+    if kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).is_err() {
+        return false;
+    }
+    wait_until("the postmaster has noticed", || state(pid).is_none());
+    true
+}
+
+/// How long a process may take to notice a signal.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// Kills a postmaster and all its children at once, as a power failure would: the postmaster is
 /// stopped first, so that it cannot tell its children or restart anything.
 pub fn kill_family(postmaster: u32) {
     send(postmaster, Signal::SIGSTOP);
     // Until it has stopped it may fork one more child, which would be missed.
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while state(postmaster).is_some_and(|state| !"TZ".contains(state)) && Instant::now() < deadline
     {
         thread::sleep(Duration::from_millis(1));
@@ -69,7 +83,7 @@ pub fn kill_family(postmaster: u32) {
     }
     send(postmaster, Signal::SIGKILL);
     // A child that is still ending holds the shared memory, and the next start is refused.
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     while children.iter().any(|child| lives(*child)) && Instant::now() < deadline {
         thread::sleep(Duration::from_millis(10));
     }

@@ -91,9 +91,10 @@ pub fn changes(client: &mut Client) -> Vec<String> {
     )
 }
 
-/// Waits until `ready` answers true; gives up after 30 seconds with `what`.
+/// Waits until `ready` answers true; gives up with `what` after a time that is long for a slow machine, too, and for
+/// what the server tries again only after a minute.
 pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(180);
     while !ready() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         thread::sleep(Duration::from_millis(20));
