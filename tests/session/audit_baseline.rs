@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
-use ward_tests::{Cluster, number, refused, run, seal_and_verify, text, texts, wait_until};
+use ward_tests::{Cluster, Stop, number, refused, run, seal_and_verify, text, texts, wait_until};
 
 const ROWS: &str = "SELECT concat_ws(' ', operation, table_name, record_id, new_values)
     FROM ward.audit_trail WHERE operation <> 'EVENT' ORDER BY entry_id";
@@ -27,6 +27,7 @@ fn every_row_is_recorded_once_while_others_write() {
     let stop = AtomicBool::new(false);
     let written: Vec<AtomicI64> = (0..WRITERS).map(|_| AtomicI64::new(0)).collect();
     thread::scope(|scope| {
+        let _stop = Stop(&stop);
         for writer in 0..WRITERS {
             let (mut client, stop, written) = (cluster.superuser(), &stop, &written);
             scope.spawn(move || {
@@ -53,7 +54,6 @@ fn every_row_is_recorded_once_while_others_write() {
         );
         let before: Vec<i64> = written.iter().map(|n| n.load(Ordering::Relaxed)).collect();
         wait_until("everybody wrote again", || all_wrote(&before));
-        stop.store(true, Ordering::Relaxed);
     });
     seal_and_verify(&mut client);
     assert_eq!(number(&mut client, NOT_ONCE), 0);
@@ -146,15 +146,17 @@ fn cancelled_it_leaves_neither_entries_nor_an_audit() {
     run(
         &mut client,
         "CREATE TABLE t (id int PRIMARY KEY, note text);
-         INSERT INTO t SELECT g, repeat('x', 100) FROM generate_series(1, 200000) g;
-         SET statement_timeout = '20ms'",
+         INSERT INTO t SELECT g, repeat('x', 100) FROM generate_series(1, 200000) g",
     );
+    // a session of its own: nothing else may have to be done in that time
+    let mut hasty = cluster.superuser();
+    run(&mut hasty, "SET statement_timeout = '20ms'");
     let error = refused(
-        &mut client,
+        &mut hasty,
         "SELECT ward.enable_audit('t', snapshot => true)",
     );
     assert_eq!(error.code().code(), "57014");
-    run(&mut client, "RESET statement_timeout");
+    drop(hasty);
     run(
         &mut client,
         "BEGIN; SELECT ward.enable_audit('t', snapshot => true); ROLLBACK;

@@ -3,7 +3,7 @@
 use crate::{ENTRIES_OF_T, audited_table};
 use std::sync::Mutex;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use ward_tests::{Cluster, number, run, seal_and_verify, texts};
 
 const IDS_OF_T: &str = "SELECT id::text FROM t ORDER BY t.id";
@@ -41,6 +41,12 @@ fn kill_9_under_load_and_every_acknowledged_row_has_its_entry() {
                 });
             }
             thread::sleep(Duration::from_millis(2500));
+            // not by wait_until: the writers end only when the server does
+            let deadline = Instant::now() + Duration::from_secs(60);
+            let enough = 100 * (round as usize + 1);
+            while acknowledged.lock().unwrap().len() <= enough && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(20));
+            }
             cluster.kill9();
         });
         cluster.start_again().unwrap();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 use ward_tests::postgres::error::SqlState;
 use ward_tests::postgres::{Client, Error};
-use ward_tests::{Cluster, number, run, seal_and_verify, text, texts};
+use ward_tests::{Cluster, Stop, number, run, seal_and_verify, text, texts};
 
 const WRITERS: i64 = 64;
 const ROUNDS: i64 = 12;
@@ -18,6 +18,7 @@ fn sixty_four_concurrent_writers_and_as_many_entries_as_rows_changed() {
     let changed = AtomicI64::new(0);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
+        let stop = Stop(&done);
         let sealer = scope.spawn(|| {
             let mut client = cluster.superuser();
             while !done.load(Ordering::Acquire) {
@@ -38,7 +39,7 @@ fn sixty_four_concurrent_writers_and_as_many_entries_as_rows_changed() {
         for writer in writers {
             writer.join().expect("the writer ends");
         }
-        done.store(true, Ordering::Release);
+        drop(stop);
         sealer.join().expect("the sealer ends");
     });
     let mut client = cluster.superuser();

@@ -11,7 +11,8 @@ use std::thread;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ward_tests::postgres::{Client, Config, NoTls};
 use ward_tests::{
-    Cluster, DATABASE, Options, SUPERUSER, number, run, seal_and_verify, texts, wait_until,
+    Cluster, DATABASE, Options, SUPERUSER, Stop, kill_process, number, run, seal_and_verify, texts,
+    wait_until,
 };
 
 const WRITERS: i64 = 6;
@@ -106,7 +107,7 @@ fn kill_one(client: &mut Client, kind: &str, dice: &mut Dice) -> bool {
         return false;
     }
     let pid = &pids[dice.roll(pids.len() as u64) as usize];
-    kill(Pid::from_raw(pid.parse().expect("a pid")), Signal::SIGKILL).is_ok()
+    kill_process(pid.parse().expect("a pid"))
 }
 
 #[test]
@@ -125,14 +126,18 @@ fn kill_9_of_backends_workers_and_servers_at_random_under_load() {
     let told = Told::default();
     let mut killed = HashSet::new();
     thread::scope(|scope| {
+        let _stop = Stop(&told.stop);
+        let committed = || told.committed.lock().expect("not poisoned").len();
         for writer in 0..WRITERS as u64 {
             let (config, told) = (&config, &told);
             scope.spawn(move || write(config, told, Dice(seed ^ (writer + 1))));
         }
         for round in 0..rounds() {
+            let before = committed();
             thread::sleep(Duration::from_millis(100 + dice.roll(500)));
             // A backend's end by SIGKILL has the postmaster end all others: one killing at a time.
             let mut client = back(&config);
+            wait_until("the writers go on", || committed() > before + 5);
             match (round + seed) % 4 {
                 0 if kill_one(&mut client, "client backend", &mut dice) => killed.insert("backend"),
                 1 if kill_one(&mut client, "pg_ward sealer", &mut dice) => killed.insert("worker"),
@@ -146,7 +151,6 @@ fn kill_9_of_backends_workers_and_servers_at_random_under_load() {
                 }
             };
         }
-        told.stop.store(true, Ordering::Release);
     });
     assert!(
         killed.contains("server") && killed.contains("backend"),
@@ -205,7 +209,11 @@ fn commits_that_did_not_wait_for_the_disk_are_lost_with_their_entries() {
     };
     insert(1, 100);
     // a block is on disk before it counts, and with it all that it covers
-    run(&mut cluster.superuser(), "SELECT ward.seal_audit_trail()");
+    let mut other = cluster.superuser();
+    run(&mut other, "SELECT ward.seal_audit_trail()");
+    // what the worker writes after that, a checkpoint for one, would take to the disk what comes before it
+    let workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_ward sealer'";
+    wait_until("the worker has left", || number(&mut other, workers) == 0);
     insert(101, 200);
     cluster.kill9();
     cluster.start_again().expect("the server starts again");

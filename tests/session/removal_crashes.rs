@@ -4,13 +4,11 @@
 use crate::audit_retention::{
     UNFINISHED, assert_honest, carried_out, insert, let_age, server, wait_published,
 };
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use std::thread;
 use std::time::Duration;
 use ward_tests::auditor::{Auditor, check};
 use ward_tests::postgres::{Client, NoTls};
-use ward_tests::{Cluster, DATABASE, SUPERUSER, number, run, texts, wait_until};
+use ward_tests::{Cluster, DATABASE, SUPERUSER, kill_process, number, run, texts, wait_until};
 
 /// The values of the first column of an erased record, in the segments.
 fn traces(client: &mut Client, value: &str) -> i64 {
@@ -102,12 +100,8 @@ fn kill_worker(cluster: &Cluster, mut client: Client) -> Client {
     let Some(pid) = texts(&mut client, worker).pop() else {
         return client;
     };
-    if kill(Pid::from_raw(pid.parse().unwrap()), Signal::SIGKILL).is_err() {
-        return client;
-    }
-    wait_until("the server has noticed", || {
-        client.batch_execute("SELECT 1").is_err()
-    });
+    // it may be leaving by itself, and nothing happens
+    kill_process(pid.parse().unwrap());
     let config = cluster.config(DATABASE, SUPERUSER);
     let mut client = None;
     wait_until("the server is back", || {

@@ -13,6 +13,7 @@ mod options;
 mod process;
 mod query;
 pub mod rewrite;
+mod stop;
 mod tamper;
 
 pub use cluster::{Cluster, StartFailure};
@@ -20,10 +21,11 @@ pub use files::{ServerFiles, give_to_server};
 pub use issuer::{Algorithm, Issuer, now};
 pub use options::{MasterKey, Options, random_key};
 pub use postgres;
-pub use process::server_identity;
+pub use process::{kill_process, server_identity};
 pub use query::{
     Verdict, changes, number, refused, run, seal_and_verify, text, texts, verify, wait_until,
 };
+pub use stop::Stop;
 pub use tamper::{IN_ORDER, leaves, tamper, tamper_segment};
 
 /// The database that [`Cluster::with_extension`] prepares.

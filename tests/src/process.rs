@@ -56,7 +56,7 @@ pub fn send(pid: u32, signal: Signal) {
 
 /// Kills one process of a server with SIGKILL; false when it had ended already. When this returns, the postmaster has
 /// noticed: it lets nobody in any more before it has ended all others and started anew.
-pub fn kill_9(pid: u32) -> bool {
+pub fn kill_process(pid: u32) -> bool {
     if kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).is_err() {
         return false;
     }
