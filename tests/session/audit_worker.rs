@@ -37,13 +37,14 @@ fn failures(cluster: &Cluster) -> usize {
     cluster.log().lines().filter(failed).count()
 }
 
-/// Fails the test unless the server logs nothing fatal any more for a while.
+/// Fails the test unless the server soon logs nothing fatal any more for longer than a failed worker waits.
 fn assert_quiet(cluster: &Cluster) {
-    let failures = || failures(cluster);
-    thread::sleep(Duration::from_secs(1));
-    let before = failures();
-    thread::sleep(Duration::from_secs(7));
-    assert_eq!(failures(), before, "{}", cluster.log());
+    let quiet = (0..4).any(|_| {
+        let before = failures(cluster);
+        thread::sleep(Duration::from_secs(7));
+        failures(cluster) == before
+    });
+    assert!(quiet, "{}", cluster.log());
 }
 
 #[test]
@@ -110,12 +111,14 @@ fn a_long_interval_keeps_no_worker_in_the_database() {
     );
     seal_and_verify(&mut client);
     assert_eq!(number(&mut client, blocks), before + 1);
+    wait_until("the worker leaves again", || {
+        workers(&mut client, "pg_ward sealer").is_empty()
+    });
     run(&mut client, WRITE);
     drop(client);
-    let start = Instant::now();
     let mut client = cluster.client("postgres", SUPERUSER);
+    assert_eq!(workers(&mut client, "pg_ward sealer"), [0; 0]);
     run(&mut client, &format!("DROP DATABASE {DATABASE}"));
-    assert!(start.elapsed() < Duration::from_secs(4));
 }
 
 #[test]
@@ -140,8 +143,11 @@ fn a_terminated_launcher_comes_back() {
     let cluster = Cluster::with_extension();
     let mut client = cluster.superuser();
     audited_table(&mut client);
-    let old = workers(&mut client, "pg_ward launcher");
-    assert_eq!(old.len(), 1);
+    let mut old = Vec::new();
+    wait_until("the launcher runs", || {
+        old = workers(&mut client, "pg_ward launcher");
+        old.len() == 1
+    });
     run(
         &mut client,
         &format!("SELECT pg_terminate_backend({}, 10000)", old[0]),
@@ -231,7 +237,8 @@ fn a_prepared_transaction_is_sealed_soon_after_its_commit() {
         let sealed = "SELECT count(entry_id) FROM ward.audit_trail WHERE table_name = 't'";
         number(&mut client, sealed) == 1
     });
-    assert!(start.elapsed() < Duration::from_secs(4));
+    // long before the launcher looks at everything again
+    assert!(start.elapsed() < Duration::from_secs(30));
     seal_and_verify(&mut client);
 }
 
