@@ -136,12 +136,12 @@ fn a_recovery_to_a_point_in_time_is_signed_only_when_it_is_declared() {
     seal_and_verify(&mut client);
     let lost = auditor.keep(&mut client, "SELECT ward.audit_checkpoint()", "lost");
     assert_eq!(text(&mut client, SIGNER).as_deref(), Some("ready"));
-    run(&mut client, "SELECT pg_switch_wal()");
+    // the file by name: whatever is written later begins another one, which is not archived before it is full
+    let last = text(&mut client, "SELECT pg_walfile_name(pg_switch_wal() - 1)").unwrap();
+    let archived =
+        format!("SELECT count(*) FROM pg_stat_archiver WHERE last_archived_wal >= '{last}'");
     wait_until("the log is archived", || {
-        number(
-            &mut client,
-            "SELECT (last_archived_wal >= pg_walfile_name(pg_current_wal_lsn() - 1))::int::bigint FROM pg_stat_archiver",
-        ) == 1
+        number(&mut client, &archived) == 1
     });
     drop(client);
     drop(cluster);
@@ -457,7 +457,9 @@ fn the_clock_set_back_does_not_make_later_blocks_older() {
     let day = "SELECT extract(epoch FROM clock_timestamp())::bigint / 86400";
     let today = number(&mut client, day);
     fs::write(&offset, "-864000").unwrap();
-    assert_eq!(number(&mut client, day), today - 10);
+    // or nine, when midnight has passed in between
+    let then = number(&mut client, day);
+    assert!((today - 10..today - 8).contains(&then), "{then}, {today}");
     run(&mut client, "INSERT INTO t VALUES (2, 'ten days ago')");
     seal_and_verify(&mut client);
     fs::write(&offset, "0").unwrap();
