@@ -146,16 +146,9 @@ fn a_row_that_somebody_holds_is_converted_when_it_is_let_go() {
     customers(&mut client, 3000);
     let (mut committing, mut aborting) = (cluster.superuser(), cluster.superuser());
     run(&mut client, "SET lock_timeout = 0");
-    let mut other = cluster.superuser();
-    let caller = thread::spawn(move || {
-        run(
-            &mut other,
-            "CALL ward.encrypt_column('customer', 'email', 'k', 100)",
-        );
-    });
-    wait_until("the conversion has begun", || {
-        number(&mut client, UNDER_WAY) == 1
-    });
+    // Held before any row is converted: else it may be done by then.
+    begin(&mut client);
+    assert_eq!(number(&mut client, UNDER_WAY), 1);
     run(
         &mut committing,
         "BEGIN; UPDATE customer SET email = 'held', copy = 'held' WHERE id = 3000",
@@ -164,6 +157,13 @@ fn a_row_that_somebody_holds_is_converted_when_it_is_let_go() {
         &mut aborting,
         "BEGIN; UPDATE customer SET email = 'gone', copy = 'gone' WHERE id = 2999",
     );
+    let mut other = cluster.superuser();
+    let caller = thread::spawn(move || {
+        run(
+            &mut other,
+            "CALL ward.encrypt_column('customer', 'email', 'k', 100)",
+        );
+    });
     wait_until("the conversion waits", || {
         let waiting = "SELECT count(*) FROM pg_stat_activity
                        WHERE query LIKE 'CALL%' AND wait_event_type = 'Lock'";
@@ -177,14 +177,19 @@ fn a_row_that_somebody_holds_is_converted_when_it_is_let_go() {
     assert_eq!(number(&mut client, "SELECT count(*) FROM customer"), 3000);
 }
 
+/// Begins to encrypt, which needs the whole table for a moment, and converts no row yet.
+fn begin(client: &mut Client) {
+    let begun =
+        "SELECT ward.begin_conversion('customer', 'email', ward.conversion_type('k', true))::text";
+    wait_until("the conversion has begun", || {
+        text(client, begun).as_deref() == Some("true")
+    });
+}
+
 /// Begins to encrypt in another session; answers when some rows are done. It cannot end before the session
 /// that is answered, too: that one holds row `held`.
 fn in_the_middle(cluster: &Cluster, client: &mut Client, held: u32) -> (JoinHandle<bool>, Client) {
-    // The beginning needs the whole table for a moment.
-    run(
-        client,
-        "SELECT ward.begin_conversion('customer', 'email', ward.conversion_type('k', true))",
-    );
+    begin(client);
     // What an interrupted conversion has done already counts, too.
     let done = "SELECT coalesce(sum(rows_converted), 0)::bigint FROM ward.column_conversions";
     let before = number(client, done);
