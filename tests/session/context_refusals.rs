@@ -251,10 +251,15 @@ fn a_token_that_breaks_a_rule() {
         issuer.token_with(json!({"aud": ["web", "db"]})),
         issuer.token_with(json!({"exp": now() + 3590, "iat": now() + 2, "nbf": now() + 2})),
         issuer.token_with(json!({"exp": now() as f64 + 60.5})),
-        issuer.token_with(json!({"exp": now() - 2, "iat": now() - 60})),
     ] {
         assert_eq!(attempt(&mut app, &honest), None, "{honest}");
     }
+    // One that has ended is good for five more seconds, in which a busy machine may not come to it.
+    let accepted = (0..5).any(|_| {
+        let ended = issuer.token_with(json!({"exp": now() - 2, "iat": now() - 60}));
+        attempt(&mut app, &ended).is_none()
+    });
+    assert!(accepted, "no leeway");
     // Bytes that are no text in any encoding cannot be sent as a parameter of type text.
     assert_eq!(
         refused(
