@@ -2,7 +2,7 @@
 
 use crate::audited_table;
 use ward_tests::postgres::Client;
-use ward_tests::{Cluster, number, run};
+use ward_tests::{Cluster, Options, number, run, wait_until};
 
 /// Pages of the segment that the statement reads.
 fn pages_read(client: &mut Client, statement: &str) -> i64 {
@@ -22,7 +22,11 @@ fn pages_read(client: &mut Client, statement: &str) -> i64 {
 
 #[test]
 fn a_record_is_counted_without_reading_the_whole_trail() {
-    let cluster = Cluster::with_extension();
+    // Nobody else may read the segment while its pages are counted.
+    let quiet = Options::default()
+        .set("autovacuum", "off")
+        .set("ward.seal_interval", "1h");
+    let cluster = Cluster::with_extension_and(quiet);
     let mut client = cluster.superuser();
     audited_table(&mut client);
     run(
@@ -40,6 +44,8 @@ fn a_record_is_counted_without_reading_the_whole_trail() {
     }
     run(&mut client, "SELECT ward.seal_audit_trail()");
     run(&mut client, "SELECT ward.rebuild_audit_index()");
+    let workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_ward sealer'";
+    wait_until("the worker has left", || number(&mut client, workers) == 0);
     let size = "SELECT pg_relation_size('ward.audit_segment_000000') / 8192";
     let whole = number(&mut client, size);
     let order = "SELECT ward.erase_audit_images('t', '42', 'asked for')";
