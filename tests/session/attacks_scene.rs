@@ -85,7 +85,11 @@ impl Attacker {
     /// The same with another log.
     pub fn on(cluster: Arc<Cluster>) -> Self {
         let mut client = cluster.superuser();
-        run(&mut client, "BEGIN; SELECT pg_advisory_xact_lock(1)");
+        // Those before it may take long, all together.
+        run(
+            &mut client,
+            "SET statement_timeout = 0; BEGIN; SELECT pg_advisory_xact_lock(1); RESET statement_timeout",
+        );
         Self {
             client,
             blocks: Vec::new(),

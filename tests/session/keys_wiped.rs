@@ -89,7 +89,7 @@ fn a_destroyed_key_leaves_the_memory_of_idle_sessions() {
     // Neither session is asked for anything.
     for pid in &pids {
         let mut left = Vec::new();
-        let wiped = (0..100).any(|_| {
+        let wiped = (0..1200).any(|_| {
             std::thread::sleep(std::time::Duration::from_millis(50));
             left = copies(*pid, needle);
             left.is_empty()
