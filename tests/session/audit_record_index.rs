@@ -326,8 +326,9 @@ fn runs_are_joined_across_kill_9_and_while_the_index_is_rebuilt() {
     assert_eq!(same_as_the_view(&mut client, "t", &records, of_t), 4);
     run(&mut rebuilder, "COMMIT");
     run(&mut client, "UPDATE t SET note = 'x' WHERE id = 1");
-    run(&mut client, "SELECT ward.seal_audit_trail()");
     wait_until("the worker has indexed the rest", || {
+        // each time it comes it does a part, which may be none on a busy machine
+        run(&mut client, "SELECT ward.seal_audit_trail()");
         findings(&mut client).is_empty()
     });
 

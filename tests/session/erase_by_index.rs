@@ -2,7 +2,7 @@
 
 use crate::audited_table;
 use ward_tests::postgres::Client;
-use ward_tests::{Cluster, Options, number, run, wait_until};
+use ward_tests::{Cluster, Options, number, run, wait_until_sealers_left};
 
 /// Pages of the segment that the statement reads.
 fn pages_read(client: &mut Client, statement: &str) -> i64 {
@@ -44,8 +44,7 @@ fn a_record_is_counted_without_reading_the_whole_trail() {
     }
     run(&mut client, "SELECT ward.seal_audit_trail()");
     run(&mut client, "SELECT ward.rebuild_audit_index()");
-    let workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_ward sealer'";
-    wait_until("the worker has left", || number(&mut client, workers) == 0);
+    wait_until_sealers_left(&mut client);
     let size = "SELECT pg_relation_size('ward.audit_segment_000000') / 8192";
     let whole = number(&mut client, size);
     let order = "SELECT ward.erase_audit_images('t', '42', 'asked for')";

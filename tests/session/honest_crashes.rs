@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ward_tests::postgres::{Client, Config, NoTls};
 use ward_tests::{
     Cluster, DATABASE, Options, SUPERUSER, Stop, kill_process, number, run, seal_and_verify, texts,
-    wait_until,
+    wait_until, wait_until_sealers_left,
 };
 
 const WRITERS: i64 = 6;
@@ -212,8 +212,7 @@ fn commits_that_did_not_wait_for_the_disk_are_lost_with_their_entries() {
     let mut other = cluster.superuser();
     run(&mut other, "SELECT ward.seal_audit_trail()");
     // what the worker writes after that, a checkpoint for one, would take to the disk what comes before it
-    let workers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_ward sealer'";
-    wait_until("the worker has left", || number(&mut other, workers) == 0);
+    wait_until_sealers_left(&mut other);
     insert(101, 200);
     cluster.kill9();
     cluster.start_again().expect("the server starts again");

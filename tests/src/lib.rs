@@ -24,6 +24,7 @@ pub use postgres;
 pub use process::{kill_process, server_identity};
 pub use query::{
     Verdict, changes, number, refused, run, seal_and_verify, text, texts, verify, wait_until,
+    wait_until_sealers_left,
 };
 pub use stop::Stop;
 pub use tamper::{IN_ORDER, leaves, tamper, tamper_segment};

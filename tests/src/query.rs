@@ -91,6 +91,14 @@ pub fn changes(client: &mut Client) -> Vec<String> {
     )
 }
 
+/// Waits until no worker seals any more. Where `ward.seal_interval` is long, none comes then before it is asked for.
+pub fn wait_until_sealers_left(client: &mut Client) {
+    let sealers = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'pg_ward sealer'";
+    wait_until("the sealing workers have left", || {
+        number(client, sealers) == 0
+    });
+}
+
 /// Waits until `ready` answers true; gives up with `what` after a time that is long for a slow machine, too, and for
 /// what the server tries again only after a minute.
 pub fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
