@@ -2,7 +2,9 @@
 
 use crate::files::give_to_server;
 use crate::options::{MasterKey, Options, random_key};
-use crate::process::{kill_family, programs, programs_to_upgrade_to, send, server_command};
+use crate::process::{
+    kill_family, programs, programs_to_upgrade_to, send, server_command, wait_until_gone,
+};
 use crate::{DATABASE, SUPERUSER};
 use nix::sys::signal::Signal;
 use postgres::{Client, Config, NoTls};
@@ -76,13 +78,20 @@ impl Cluster {
 
     /// Creates a database with the extension in it.
     pub fn create_database(&self, name: &str) {
-        let mut client = self.client("postgres", SUPERUSER);
+        self.run_alone("postgres", &format!("CREATE DATABASE {name}"));
+        self.run_alone(name, "CREATE EXTENSION pg_ward");
+    }
+
+    /// Runs a statement in a session of its own and waits for its end, so that nobody takes it for somebody at work.
+    fn run_alone(&self, database: &str, statement: &str) {
+        let mut client = self.client(database, SUPERUSER);
+        let row = client.query_one("SELECT pg_backend_pid()", &[]);
+        let pid: i32 = row.expect("ask for the process").get(0);
         client
-            .batch_execute(&format!("CREATE DATABASE {name}"))
-            .expect("create the database");
-        self.client(name, SUPERUSER)
-            .batch_execute("CREATE EXTENSION pg_ward")
-            .expect("create the extension");
+            .batch_execute(statement)
+            .unwrap_or_else(|error| panic!("{statement}: {error:?}"));
+        drop(client);
+        wait_until_gone(pid.cast_unsigned());
     }
 
     /// A hot standby of this cluster with the same master key, streaming from it.

@@ -60,8 +60,13 @@ pub fn kill_process(pid: u32) -> bool {
     if kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).is_err() {
         return false;
     }
-    wait_until("the postmaster has noticed", || state(pid).is_none());
+    wait_until_gone(pid);
     true
+}
+
+/// Waits until the postmaster has noticed that a process has ended.
+pub fn wait_until_gone(pid: u32) {
+    wait_until("the postmaster has noticed", || state(pid).is_none());
 }
 
 /// How long a process may take to notice a signal.
