@@ -7,7 +7,9 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use ward_tests::auditor::program;
 use ward_tests::postgres::Client;
-use ward_tests::{Cluster, Options, number, run, seal_and_verify, tamper, verify};
+use ward_tests::{
+    Cluster, Options, number, run, seal_and_verify, tamper, verify, wait_until_sealers_left,
+};
 
 static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
 
@@ -29,6 +31,8 @@ fn prepare() -> Cluster {
     let first = [table("t"), table("u"), rows(1, 300)].join("; ");
     run(&mut client, &format!("BEGIN; {first}; COMMIT"));
     seal_and_verify(&mut client);
+    // nor may a worker that looks at each database once after the server's start come between what follows
+    wait_until_sealers_left(&mut client);
     run(
         &mut client,
         &format!(
