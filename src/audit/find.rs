@@ -13,8 +13,8 @@ const KEPT: usize = 64 * 1024;
 pub struct Finder {
     /// Leaves per segment, as a power of two.
     bits: u32,
-    /// A segment's number and table, open for searching.
-    segment: Option<(u64, pg_sys::Oid, Search)>,
+    /// A segment's number; it is open for searching.
+    segment: Option<(u64, Search)>,
     /// The row read last: the numbers of its leaves, and its records.
     row: Range<u64>,
     records: Vec<u8>,
@@ -62,25 +62,25 @@ impl Finder {
         if self
             .segment
             .as_ref()
-            .is_none_or(|(open, _, _)| *open != number)
+            .is_none_or(|(open, _)| *open != number)
         {
             self.segment = None;
-            self.segment = open(number, self.bits).map(|(table, search)| (number, table, search));
+            self.segment = open(number, self.bits).map(|(_, search)| (number, search));
         }
-        let Some((_, table, search)) = &mut self.segment else {
+        let Some((_, search)) = &mut self.segment else {
             return;
         };
         let Some(place) = search.place_of(index) else {
             return;
         };
-        segment::scan_from(*table, place, |stored| {
-            if stored.records.len() <= KEPT {
-                self.records.clear();
-                self.records.extend_from_slice(stored.records);
-                let first = stored.entry_id as u64;
-                self.row = first..segment::each_leaf(first, stored.records, |_, _, _| {});
-            }
-            false
+        search.read(place, |first, records| {
+            records.with(|records| {
+                if records.len() <= KEPT {
+                    self.records.clear();
+                    self.records.extend_from_slice(records);
+                    self.row = first..segment::each_leaf(first, records, |_, _, _| {});
+                }
+            });
         });
     }
 }

@@ -22,7 +22,8 @@ pub struct Search {
 impl Search {
     /// Opens a segment, which holds the given leaves when it is full.
     pub fn open(segment: pg_sys::Oid, leaves: Range<u64>) -> Search {
-        let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN | pg_sys::ScanOptions::SO_ALLOW_PAGEMODE;
+        // Not a page at a time: of most pages one row is looked at.
+        let flags = pg_sys::ScanOptions::SO_TYPE_SEQSCAN;
         // SAFETY: raises when the table is gone; closed on drop, or by the abort that an error brings.
         unsafe {
             let relation = heap::open(
@@ -84,8 +85,37 @@ impl Search {
 
     /// Number and place of the first row on page `page` or after it.
     fn first_from(&mut self, page: u32) -> Option<(u64, (u32, u16))> {
-        self.restart(page);
-        self.next()
+        // almost always it is the first on its page
+        let place = (page, 1);
+        self.read(place, |first, _| (first, place)).or_else(|| {
+            self.restart(page);
+            self.next()
+        })
+    }
+
+    /// Calls `visit` with the first leaf and the records of the row at a place, if the active snapshot sees one there.
+    pub fn read<R>(&self, place: (u32, u16), visit: impl FnOnce(u64, &Records) -> R) -> Option<R> {
+        // SAFETY: a zeroed HeapTupleData with t_self set is what heap_fetch expects; the pin, and with it the tuple, is
+        // kept until the visit is over.
+        unsafe {
+            let mut tuple = pg_sys::HeapTupleData::default();
+            pgrx::itemptr::item_pointer_set_all(&mut tuple.t_self, place.0, place.1);
+            let mut buffer: pg_sys::Buffer = 0;
+            let seen = pg_sys::heap_fetch(
+                self.relation,
+                pg_sys::GetActiveSnapshot(),
+                &mut tuple,
+                &mut buffer,
+                false,
+            );
+            if !seen {
+                return None;
+            }
+            let [first, records] = heap::deform(&mut tuple, (*self.relation).rd_att);
+            let result = visit(number(first), &Records(records));
+            pg_sys::ReleaseBuffer(buffer);
+            Some(result)
+        }
     }
 
     /// From page `page` on, the last row before one that begins after `leaf`.
@@ -123,8 +153,26 @@ impl Search {
             }
             let place = pgrx::itemptr::item_pointer_get_both((*tuple).t_self);
             let [first, _] = heap::deform(tuple, (*self.relation).rd_att);
-            // a NULL, which only tampering can store, comes after every leaf
-            Some((first.map_or(u64::MAX, |first| first.value() as u64), place))
+            Some((number(first), place))
+        }
+    }
+}
+
+/// A NULL, which only tampering can store, comes after every leaf.
+fn number(first: Option<pg_sys::Datum>) -> u64 {
+    first.map_or(u64::MAX, |first| first.value() as u64)
+}
+
+/// The records of a row, not unpacked yet. Lent for as long as the row's page is pinned.
+pub struct Records(Option<pg_sys::Datum>);
+
+impl Records {
+    /// Calls `visit` with their bytes; empty for a NULL, which only tampering can put there.
+    pub fn with<R>(&self, visit: impl FnOnce(&[u8]) -> R) -> R {
+        match self.0 {
+            None => visit(&[]),
+            // SAFETY: a row's second column is a bytea, and its page is pinned while this value is lent: it cannot be kept.
+            Some(records) => unsafe { heap::with_bytes(records, visit) },
         }
     }
 }

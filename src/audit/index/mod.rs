@@ -20,10 +20,12 @@ pub use build::some as build_some;
 pub use pairs::Tags;
 pub use writer::IndexWriter;
 
+use crate::audit::find;
+use pairs::Run;
 use std::ops::Range;
 
 /// Up to so many leaves, the last ones, have no index yet.
-pub const LEAST: u64 = pairs::Run::LEAST;
+pub const LEAST: u64 = Run::LEAST;
 
 pgrx::extension_sql_file!(
     "../../../sql/audit_index.sql",
@@ -54,18 +56,29 @@ pub fn look_up(record: &str, tags: &Tags, size: u64) -> Found {
         damaged: false,
     };
     let mut covered = Vec::new();
-    for (run, pages) in runs::look_up(low, high) {
-        let mut pairs = Vec::new();
-        let sealed = run.leaves().end <= size;
-        if !sealed || !pairs::read(&pages, low, high, &mut pairs) {
-            found.damaged = true;
-            continue;
+    // Which runs there are follows from the size: the largest that fit, or those that one is made of while it is not
+    // made yet. To ask the table for them all would meet every run that was joined and is not vacuumed yet.
+    let mut wanted: Vec<Run> = Run::within(0..size - size % LEAST, Run::TOP).collect();
+    while !wanted.is_empty() {
+        for (run, pages) in runs::look_up(&wanted, low, high) {
+            wanted.retain(|other| *other != run);
+            let mut pairs = Vec::new();
+            if !pairs::read(&pages, low, high, &mut pairs) {
+                found.damaged = true;
+                continue;
+            }
+            covered.push(run.leaves());
+            let fitting = pairs
+                .into_iter()
+                .filter(|pair| (low..=high).contains(pair) && tags.hold(*pair));
+            found.leaves.extend(fitting.map(|pair| run.leaf(pair)));
         }
-        covered.push(run.leaves());
-        let fitting = pairs
+        let (there, pruned): (Vec<Run>, Vec<Run>) = wanted
             .into_iter()
-            .filter(|pair| (low..=high).contains(pair) && tags.hold(*pair));
-        found.leaves.extend(fitting.map(|pair| run.leaf(pair)));
+            .partition(|run| find::is_there(run.leaves()));
+        covered.extend(pruned.into_iter().map(Run::leaves));
+        let divisible = there.into_iter().filter(|run| run.level > 0);
+        wanted = divisible.flat_map(Run::children).collect();
     }
     found.leaves.sort_unstable();
     found.leaves.dedup();

@@ -131,18 +131,26 @@ pub fn present() -> Vec<Run> {
     found
 }
 
-/// The runs that are there, each with the pages that may hold a pair between `low` and `high`.
-pub fn look_up(low: u64, high: u64) -> Vec<(Run, Vec<Page>)> {
+/// Of `wanted` the runs that are there, each with the pages that may hold a pair between `low` and `high`.
+pub fn look_up(wanted: &[Run], low: u64, high: u64) -> Vec<(Run, Vec<Page>)> {
+    let levels: Vec<u64> = wanted.iter().map(|run| run.level.into()).collect();
+    let numbers: Vec<u64> = wanted.iter().map(|run| run.number).collect();
     let mut stored = Stored::default();
     query::read(
-        c"SELECT p.level::bigint, p.run, p.fence, p.upto, p.pairs FROM ward.audit_record_index r, \
+        c"SELECT p.level::bigint, p.run, p.fence, p.upto, p.pairs FROM unnest($3, $4) AS r (level, run), \
           LATERAL ((SELECT * FROM ward.audit_record_index p \
-                    WHERE p.level = r.level AND p.run = r.run AND p.fence <= $1 ORDER BY p.fence DESC LIMIT 1) \
+                    WHERE p.level = r.level::smallint AND p.run = r.run AND p.fence <= $1 \
+                    ORDER BY p.fence DESC LIMIT 1) \
                    UNION ALL \
                    (SELECT * FROM ward.audit_record_index p \
-                    WHERE p.level = r.level AND p.run = r.run AND p.fence > $1 AND p.fence <= $2)) p \
-          WHERE r.fence = 0 ORDER BY 1, 2, 3",
-        &[Arg::Int8(low as i64), Arg::Int8(high as i64)],
+                    WHERE p.level = r.level::smallint AND p.run = r.run AND p.fence > $1 AND p.fence <= $2)) p \
+          ORDER BY 1, 2, 3",
+        &[
+            Arg::Int8(low as i64),
+            Arg::Int8(high as i64),
+            Arg::Int8s(&levels),
+            Arg::Int8s(&numbers),
+        ],
         |row| stored.add(row),
     );
     stored.runs
