@@ -2,8 +2,9 @@
 //! queries use them: they see the leader's snapshot, end with it, and their errors are its errors.
 //!
 //! The pages of the segments are cut into tasks. Workers prepare tasks ahead of the leader, into slots of
-//! shared memory; the leader verifies in order and prepares itself what nobody has begun. So no worker is
-//! needed for the result, and none changes it.
+//! shared memory; the leader verifies in order, and does all of a task itself that nobody has begun. So no worker is
+//! needed for the result, and none changes it. What a worker prepares is read twice, by it and by the leader: where
+//! the leader has caught up, workers go on some tasks ahead of it and leave it those in between.
 
 use super::{process, segment};
 use pgrx::prelude::*;
@@ -16,7 +17,9 @@ const TASK_PAGES: u32 = 32;
 /// Leaves of a task that are prepared; there are seldom more.
 const CAPACITY: usize = 4096;
 /// How many tasks may be prepared ahead for each process.
-const AHEAD: u64 = 8;
+const AHEAD: u64 = 16;
+/// How many tasks are left to a leader that has caught up.
+const LEFT: u64 = 4;
 /// How long to wait when there is nothing to do.
 const PAUSE: Duration = Duration::from_millis(1);
 const KEY: u64 = 1;
@@ -33,7 +36,7 @@ pub struct Pages {
 
 #[repr(C)]
 struct Header {
-    /// The next task that nobody has begun.
+    /// No task from this one on has been begun by a worker.
     next: AtomicU64,
     /// Tasks below this one are done with.
     passed: AtomicU64,
@@ -52,6 +55,8 @@ struct Part {
 
 #[repr(C)]
 struct Slot {
+    /// The task that somebody has begun last of those that use the slot, plus one.
+    begun: AtomicU64,
     /// The task whose leaves are here, plus one.
     holds: AtomicU64,
     count: u64,
@@ -107,22 +112,33 @@ impl Shared {
         unsafe { self.slots.add((task % self.header().slots) as usize) }
     }
 
-    /// Takes a task that nobody has begun and for which there is a slot.
+    /// Takes a task ahead of the leader that nobody has begun and for which there is a slot.
     fn claim(&self) -> Option<u64> {
         let header = self.header();
         let next = header.next.load(Ordering::Acquire);
-        let room = header
-            .passed
-            .load(Ordering::Acquire)
-            .saturating_add(header.slots);
-        if next >= header.tasks.min(room) {
+        let passed = header.passed.load(Ordering::Acquire);
+        let caught_up = next <= passed.saturating_add(1);
+        let task = next.max(if caught_up {
+            passed.saturating_add(LEFT)
+        } else {
+            0
+        });
+        if task >= header.tasks.min(passed.saturating_add(header.slots)) {
             return None;
         }
-        let taken =
-            header
-                .next
-                .compare_exchange(next, next + 1, Ordering::AcqRel, Ordering::Relaxed);
-        taken.ok()
+        header
+            .next
+            .compare_exchange(next, task + 1, Ordering::AcqRel, Ordering::Relaxed)
+            .ok()
+            .filter(|_| self.begin(task))
+            .map(|_| task)
+    }
+
+    /// Begins a task, unless somebody has.
+    fn begin(&self, task: u64) -> bool {
+        // SAFETY: the slot stays, and this part of it is atomic.
+        let begun = unsafe { &(*self.slot(task)).begun };
+        begun.fetch_max(task + 1, Ordering::AcqRel) <= task
     }
 
     fn is_all_begun(&self) -> bool {
@@ -251,12 +267,14 @@ impl Helpers {
         self.read = 0;
         self.prepared = 0;
         self.shared.header().passed.store(task, Ordering::Release);
+        if self.shared.begin(task) {
+            // nobody was faster: it is verified as it is read
+            return;
+        }
         let slot = self.shared.slot(task);
         // SAFETY: the slot stays; `count` is read after `holds` says that it is written.
         while unsafe { &(*slot).holds }.load(Ordering::Acquire) != task + 1 {
             match self.shared.claim() {
-                // nobody was faster: it is verified as it is read
-                Some(claimed) if claimed == task => return,
                 Some(claimed) => self.shared.prepare(claimed),
                 None => process::nap(PAUSE),
             }
