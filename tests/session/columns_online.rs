@@ -26,6 +26,7 @@ fn customers(client: &mut Client, rows: usize) {
 const WRONG: &str = "SELECT count(*) FROM customer WHERE email::text IS DISTINCT FROM copy";
 const TYPE: &str = "SELECT format_type(atttypid, atttypmod) FROM pg_attribute
                     WHERE attrelid = 'customer'::regclass AND attname = 'email'";
+const DONE: &str = "SELECT coalesce(sum(rows_converted), 0)::bigint FROM ward.column_conversions";
 const UNDER_WAY: &str = "SELECT count(*) FROM ward.column_conversions";
 
 /// Clients that insert, update, delete and move rows until they are stopped.
@@ -146,17 +147,15 @@ fn a_row_that_somebody_holds_is_converted_when_it_is_let_go() {
     customers(&mut client, 3000);
     let (mut committing, mut aborting) = (cluster.superuser(), cluster.superuser());
     run(&mut client, "SET lock_timeout = 0");
-    // Held before any row is converted: else it may be done by then.
     begin(&mut client);
-    assert_eq!(number(&mut client, UNDER_WAY), 1);
-    run(
-        &mut committing,
-        "BEGIN; UPDATE customer SET email = 'held', copy = 'held' WHERE id = 3000",
-    );
-    run(
-        &mut aborting,
-        "BEGIN; UPDATE customer SET email = 'gone', copy = 'gone' WHERE id = 2999",
-    );
+    // Locked before any row is converted, for it might be done too soon; written to once it has what it needs of the
+    // table.
+    for (holder, id) in [(&mut committing, 3000), (&mut aborting, 2999)] {
+        run(
+            holder,
+            &format!("BEGIN; SELECT FROM customer WHERE id = {id} FOR UPDATE"),
+        );
+    }
     let mut other = cluster.superuser();
     let caller = thread::spawn(move || {
         run(
@@ -164,6 +163,15 @@ fn a_row_that_somebody_holds_is_converted_when_it_is_let_go() {
             "CALL ward.encrypt_column('customer', 'email', 'k', 100)",
         );
     });
+    wait_until("some rows are converted", || number(&mut client, DONE) > 0);
+    run(
+        &mut committing,
+        "UPDATE customer SET email = 'held', copy = 'held' WHERE id = 3000",
+    );
+    run(
+        &mut aborting,
+        "UPDATE customer SET email = 'gone', copy = 'gone' WHERE id = 2999",
+    );
     wait_until("the conversion waits", || {
         let waiting = "SELECT count(*) FROM pg_stat_activity
                        WHERE query LIKE 'CALL%' AND wait_event_type = 'Lock'";
@@ -191,8 +199,7 @@ fn begin(client: &mut Client) {
 fn in_the_middle(cluster: &Cluster, client: &mut Client, held: u32) -> (JoinHandle<bool>, Client) {
     begin(client);
     // What an interrupted conversion has done already counts, too.
-    let done = "SELECT coalesce(sum(rows_converted), 0)::bigint FROM ward.column_conversions";
-    let before = number(client, done);
+    let before = number(client, DONE);
     let mut holder = cluster.superuser();
     run(
         &mut holder,
@@ -204,7 +211,7 @@ fn in_the_middle(cluster: &Cluster, client: &mut Client, held: u32) -> (JoinHand
             .batch_execute("CALL ward.encrypt_column('customer', 'email', 'k', 50)")
             .is_ok()
     });
-    wait_until("some rows are converted", || number(client, done) > before);
+    wait_until("some rows are converted", || number(client, DONE) > before);
     (caller, holder)
 }
 
