@@ -49,6 +49,10 @@ CREATE FUNCTION ward.begin_conversion(tab regclass, col name, new_type text) RET
             RETURN true;
         END IF;
         PERFORM ward.require_convertible(tab, col, to_text, searchable, true);
+        IF searchable AND NOT to_text THEN
+            -- The search key is made now if there is none: else the first writer would, and all others wait for its end.
+            PERFORM ''::text::ward.encrypted_text;
+        END IF;
         SELECT attnotnull INTO needed FROM pg_attribute WHERE attrelid = tab AND attname = col;
         IF EXISTS (SELECT FROM pg_attribute a JOIN pg_attribute b ON b.attrelid = a.attrelid AND b.attnum > a.attnum AND NOT b.attisdropped
                    WHERE a.attrelid = tab AND a.attname = col) THEN

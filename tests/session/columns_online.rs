@@ -148,6 +148,15 @@ fn a_row_that_somebody_holds_is_converted_when_it_is_let_go() {
     let (mut committing, mut aborting) = (cluster.superuser(), cluster.superuser());
     run(&mut client, "SET lock_timeout = 0");
     begin(&mut client);
+    // The first to use the search key do not wait for each other.
+    for (writer, id) in [(&mut committing, 1), (&mut aborting, 2)] {
+        run(
+            writer,
+            &format!("BEGIN; UPDATE customer SET email = 'w{id}', copy = 'w{id}' WHERE id = {id}"),
+        );
+    }
+    run(&mut committing, "COMMIT");
+    run(&mut aborting, "COMMIT");
     // Locked before any row is converted, for it might be done too soon; written to once it has what it needs of the
     // table.
     for (holder, id) in [(&mut committing, 3000), (&mut aborting, 2999)] {
