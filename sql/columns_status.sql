@@ -126,7 +126,7 @@ CREATE FUNCTION ward.encrypted_storage()
         CROSS JOIN LATERAL (SELECT sum(greatest(l.reltuples, 0)) AS reltuples, sum(l.relpages) AS relpages, bool_or(l.relkind = 'f') AS "foreign",
                                    bool_or(l.relpersistence = 'u') AS unlogged
                             FROM pg_class l
-                            WHERE l.oid = c.oid OR l.oid IN (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf)) AS s
+                            WHERE l.oid = c.oid AND c.relkind <> 'p' OR l.oid IN (SELECT relid FROM pg_partition_tree(c.oid) WHERE isleaf)) AS s
         WHERE c.relpersistence <> 't' AND n.nspname NOT IN ('ward', 'pg_catalog', 'information_schema')
           AND NOT EXISTS (SELECT FROM ward.column_conversion_trigger t WHERE t.relation = c.oid AND t.target = a.attname)
     $$;
