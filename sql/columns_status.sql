@@ -92,9 +92,39 @@ CREATE PROCEDURE ward.reencrypt_column(tab regclass, col name, batch integer DEF
 COMMENT ON PROCEDURE ward.reencrypt_column(regclass, name, integer, text) IS
     'Moves the values of a column to the active version of their key while others use the table. aad_expression gives the aad of a bytea value from its row.';
 
+-- Whether reading a table may run code of somebody whom the caller has no reason to trust: the planner calls functions
+-- that indexes, statistics and keys of partitions use on constants, with the rights of whoever reads. Code of superusers
+-- and of the caller is trusted, PostgreSQL's own has no entry in pg_depend.
+CREATE FUNCTION ward.runs_code_of_others(tab regclass) RETURNS boolean
+    LANGUAGE sql STABLE STRICT SET search_path = pg_catalog, pg_temp
+    AS $$
+        WITH RECURSIVE part (oid) AS (
+            SELECT tab::oid
+            UNION
+            SELECT i.inhrelid FROM part JOIN pg_inherits i ON i.inhparent = part.oid
+        ), code (relation, class, oid) AS (
+            SELECT indrelid, 'pg_class'::regclass, indexrelid FROM pg_index WHERE indexprs IS NOT NULL OR indpred IS NOT NULL
+            UNION ALL
+            SELECT stxrelid, 'pg_statistic_ext'::regclass, oid FROM pg_statistic_ext WHERE stxexprs IS NOT NULL
+            UNION ALL
+            SELECT partrelid, 'pg_class'::regclass, partrelid FROM pg_partitioned_table WHERE partexprs IS NOT NULL
+        ), author (oid) AS (
+            SELECT coalesce(f.proowner, o.oprowner, t.typowner)
+            FROM part JOIN code ON code.relation = part.oid
+            JOIN pg_depend d ON d.classid = code.class AND d.objid = code.oid AND d.objsubid = 0
+            LEFT JOIN pg_proc f ON d.refclassid = 'pg_proc'::regclass AND f.oid = d.refobjid
+            LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
+            LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid
+        )
+        SELECT EXISTS (SELECT FROM author JOIN pg_roles r ON r.oid = author.oid
+                       WHERE NOT r.rolsuper AND r.rolname <> current_user)
+    $$;
+COMMENT ON FUNCTION ward.runs_code_of_others(regclass) IS
+    'Part of ward.encryption_status: whether reading a table may run functions of others than the caller and superusers.';
+
 -- Columns that hold encrypted values, and what to count of each. What a policy would hide from the caller
 -- is not looked at: counts would be wrong, and the policy of another's table would run with the caller's rights. Nor is
--- what cannot be read: views not refreshed yet, and unlogged tables on a standby. A domain over an array, in an array, is not listed.
+-- a table that others' code comes with, nor what cannot be read: views not refreshed yet, and unlogged tables on a standby. A domain over an array, in an array, is not listed.
 CREATE FUNCTION ward.encrypted_storage()
     RETURNS TABLE (tab regclass, table_schema name, table_name name, number int2, column_name name, type text, modifier integer,
                    source text, value text, readable boolean, reltuples bigint, null_frac real, share numeric)
@@ -115,7 +145,7 @@ CREATE FUNCTION ward.encrypted_storage()
                CASE WHEN k.element = 'bytea'::regtype THEN format('substring(%I FROM 1 FOR 52)', a.attname)
                     ELSE format('given::%s', k.element) END,
                has_column_privilege(c.oid, a.attnum, 'SELECT') AND NOT row_security_active(c.oid) AND NOT s."foreign"
-                   AND c.relispopulated AND NOT (s.unlogged AND pg_is_in_recovery()),
+                   AND c.relispopulated AND NOT (s.unlogged AND pg_is_in_recovery()) AND NOT ward.runs_code_of_others(c.oid),
                s.reltuples::bigint, st.null_frac, least(100, 100.0 * 100 / greatest(s.relpages, 1))
         FROM kind k
         JOIN pg_attribute a ON a.atttypid = k.oid AND a.attnum > 0 AND NOT a.attisdropped
@@ -135,7 +165,8 @@ COMMENT ON FUNCTION ward.encrypted_storage() IS 'Part of ward.encryption_status:
 CREATE FUNCTION ward.encryption_status(exact boolean)
     RETURNS TABLE (table_schema name, table_name name, column_name name, type text, key text,
                    rows bigint, encrypted bigint, percentage numeric, versions text[])
-    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+    -- CHECK constraints of partitions are code, too.
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET constraint_exclusion = off
     AS $$
     DECLARE
         one record;

@@ -5,7 +5,6 @@ use super::{Transform, progress};
 use crate::error::Result;
 use crate::pg::columns::scan::{self, Part, Select};
 use crate::pg::columns::table::{Column, Table};
-use crate::pg::owner;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
 
@@ -69,18 +68,14 @@ fn convert(table: &Table, source: &CStr, target: &CStr, part: &Part, wait: bool)
     let (source, target) = (table.column(source)?, table.column(target)?);
     let transform = Transform::between(&source, &target)?;
     let mut rows = Vec::new();
-    // As the extension's owner, so that row level security hides no row. Only PostgreSQL's own
-    // operators run; all that the table's owner may have put in runs with the caller's rights.
-    owner::run(|| {
-        let missing = Select {
-            value: c"NULL",
-            part,
-            condition: &missing(&source, &target),
-        };
-        scan::select(table, &missing, |place, _| {
-            rows.push((place, ()));
-            true
-        })
+    let missing = Select {
+        value: c"NULL",
+        part,
+        condition: &missing(&source, &target),
+    };
+    scan::select_all(table, &missing, |place, _| {
+        rows.push((place, ()));
+        true
     })?;
     part::rewrite(table, target.index, rows, wait, |old, ()| {
         match (old.value(&source), old.value(&target)) {

@@ -6,7 +6,6 @@ use crate::error::{self, Result};
 use crate::keys::{KeyError, with_registry};
 use crate::pg::columns::scan::{self, Part, Select};
 use crate::pg::columns::table::{Column, Kind, Table, Value};
-use crate::pg::owner;
 use crate::pg::values::Varlena;
 use pgrx::prelude::*;
 use std::ffi::{CStr, CString};
@@ -77,8 +76,8 @@ fn renew_rows(
     Ok(TableIterator::once((next, finished, done.locked)))
 }
 
-/// Values of the encrypted types. The extension's owner looks for them, so that row level security
-/// hides none; the caller's grants decide about each.
+/// Values of the encrypted types, also those that row level security hides; the caller's grants decide about
+/// each.
 fn typed(
     table: &Table,
     column: &Column,
@@ -89,24 +88,22 @@ fn typed(
 ) -> Result<(usize, Done)> {
     let active = active_key_id(column.modifier)?;
     let mut rows = Vec::new();
-    owner::run(|| {
-        let stored = Select {
-            value: &column.quoted,
-            part,
-            condition: c"true",
-        };
-        scan::select(table, &stored, |place, value| {
-            let is_active = value.is_none_or(|value| {
-                value.with_bytes(|bytes| {
-                    kind.parse(bytes)
-                        .is_ok_and(|parsed| parsed.envelope.key_id() == active)
-                })
-            });
-            if !is_active {
-                rows.push((place, ()));
-            }
-            rows.len() < limit
-        })
+    let stored = Select {
+        value: &column.quoted,
+        part,
+        condition: c"true",
+    };
+    scan::select_all(table, &stored, |place, value| {
+        let is_active = value.is_none_or(|value| {
+            value.with_bytes(|bytes| {
+                kind.parse(bytes)
+                    .is_ok_and(|parsed| parsed.envelope.key_id() == active)
+            })
+        });
+        if !is_active {
+            rows.push((place, ()));
+        }
+        rows.len() < limit
     })?;
     let transform = Transform::Renew(kind, column.modifier);
     let found = rows.len();

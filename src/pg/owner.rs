@@ -19,6 +19,33 @@ pub fn run_in_statement<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
+/// Runs `work` as the owner of `table`, past the policies of what he owns, as PostgreSQL itself checks
+/// foreign keys. Reading a table runs code of its owner (a function that an index uses on constants is
+/// called by the planner), so that nobody with more rights may do it here. An error that `work` raises must
+/// end the (sub)transaction, whose abort restores the user.
+pub fn as_owner_of<R>(table: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
+    let owner = owner_of(table);
+    if owner == pg_sys::InvalidOid {
+        error::raise(error::report(
+            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
+            "the table does not exist",
+        ));
+    }
+    let restricted = pg_sys::SECURITY_LOCAL_USERID_CHANGE
+        | pg_sys::SECURITY_RESTRICTED_OPERATION
+        | pg_sys::SECURITY_NOFORCE_RLS;
+    // SAFETY: inside a transaction; the user is put back here or by abort.
+    unsafe {
+        let mut user = pg_sys::InvalidOid;
+        let mut security = 0;
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut security);
+        pg_sys::SetUserIdAndSecContext(owner, security | restricted as c_int);
+        let result = work();
+        pg_sys::SetUserIdAndSecContext(user, security);
+        result
+    }
+}
+
 /// The extension's own queries find their objects where they are, and take less time than compiling them would.
 const SETTINGS: [(&CStr, &CStr); 2] = [(c"search_path", c"pg_catalog, pg_temp"), (c"jit", c"off")];
 

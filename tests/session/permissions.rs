@@ -100,6 +100,7 @@ const PUBLIC_FUNCTIONS: &[&str] = &[
     "require_type_key_usage",
     "retag",
     "retag_column",
+    "runs_code_of_others",
     "search_tag",
     "secret_text",
     "secret_text_to_bytea",

@@ -1,7 +1,6 @@
 //! Trying statements as another role, and undoing them.
 
-use crate::error;
-use crate::pg::{catalog, encoding};
+use crate::pg::encoding;
 use pgrx::pg_sys::panic::CaughtError;
 use pgrx::prelude::*;
 use std::ffi::{CString, c_int};
@@ -121,31 +120,6 @@ pub fn as_role<R>(role: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
             role,
             security | pg_sys::SECURITY_LOCAL_USERID_CHANGE as c_int,
         );
-        let result = work();
-        pg_sys::SetUserIdAndSecContext(user, security);
-        result
-    }
-}
-
-/// Runs `work` as the owner of `table`, past the policies of what he owns, as PostgreSQL itself checks
-/// foreign keys. Reading a table runs code of its owner (a function that an index uses on constants is
-/// called by the planner), so that nobody with more rights may do it here. For use in [`rolled_back`].
-pub fn as_owner_of<R>(table: pg_sys::Oid, work: impl FnOnce() -> R) -> R {
-    let Some(owner) = catalog::owner(table) else {
-        error::raise(error::report(
-            PgSqlErrorCode::ERRCODE_UNDEFINED_TABLE,
-            "the table does not exist",
-        ));
-    };
-    let restricted = pg_sys::SECURITY_LOCAL_USERID_CHANGE
-        | pg_sys::SECURITY_RESTRICTED_OPERATION
-        | pg_sys::SECURITY_NOFORCE_RLS;
-    // SAFETY: as in `as_role`.
-    unsafe {
-        let mut user = pg_sys::InvalidOid;
-        let mut security = 0;
-        pg_sys::GetUserIdAndSecContext(&mut user, &mut security);
-        pg_sys::SetUserIdAndSecContext(owner, security | restricted as c_int);
         let result = work();
         pg_sys::SetUserIdAndSecContext(user, security);
         result

@@ -8,6 +8,7 @@ use crate::context::state::Unlatched;
 use crate::error;
 use crate::pg::context as setting;
 use crate::pg::context::trial::{self, Argument, Sample};
+use crate::pg::owner;
 
 /// One side trying to get at the rows of the other.
 pub struct Direction<'a> {
@@ -130,7 +131,7 @@ impl Direction<'_> {
             |_| {
                 let xid = Argument::Xid(trial::subtransaction_xid());
                 self.act(self.other);
-                trial::as_owner_of(self.target.oid, || trial::run(&theirs, &[xid])) > 0
+                owner::as_owner_of(self.target.oid, || trial::run(&theirs, &[xid])) > 0
             },
         )
     }

@@ -16,6 +16,7 @@ use crate::context::state::Unlatched;
 use crate::error::{self, Result};
 use crate::pg::context::trial::{self, Failure, Sample};
 use crate::pg::encoding;
+use crate::pg::owner;
 use crate::pg::values::Text;
 use pgrx::iter::TableIterator;
 use pgrx::prelude::*;
@@ -133,7 +134,7 @@ fn find_sample(
          LIMIT 1 FOR UPDATE OF {} SKIP LOCKED",
         target.condition, target.bare_name
     );
-    Ok(trial::as_owner_of(target.oid, || trial::sample(&statement)))
+    Ok(owner::as_owner_of(target.oid, || trial::sample(&statement)))
 }
 
 fn untried(table: &Table, failure: &Failure) -> pgrx::pg_sys::panic::ErrorReport {
