@@ -2,7 +2,7 @@
 //! that an index, statistics or a key of partitions uses on constants, with the rights of whoever reads.
 
 use ward_tests::postgres::Client;
-use ward_tests::{Cluster, DATABASE, number, run, texts};
+use ward_tests::{Cluster, DATABASE, number, refused, run, texts};
 
 /// A role that owns tables of encrypted and other values, with code that notes who it runs as.
 fn scene() -> (Cluster, Client, Client) {
@@ -107,4 +107,43 @@ fn code_of_tables_that_are_counted_for_an_administrator() {
     // The owner's own code tells him all.
     let listed = "SELECT count(*) FROM ward.encryption_status(true)";
     assert_eq!(number(&mut mallory, listed), 9);
+}
+
+#[test]
+fn the_key_of_a_partitioned_table_that_is_audited() {
+    let (cluster, mut admin, mut mallory) = scene();
+    run(
+        &mut mallory,
+        "CREATE TABLE whole (id int, a int, v text) PARTITION BY LIST (id);
+         CREATE TABLE alone (id int, a int, v text) PARTITION BY RANGE ((own.spy(1) + a));
+         CREATE TABLE alone_1 PARTITION OF alone FOR VALUES FROM (0) TO (9)",
+    );
+    run(
+        &mut admin,
+        "SELECT ward.enable_audit('own.whole', redact => '{v}')",
+    );
+    let mut fresh = || cluster.client(DATABASE, "mallory");
+    let part = "CREATE TABLE own.part PARTITION OF own.whole FOR VALUES IN (1) PARTITION BY RANGE ((own.spy(1) + a))";
+    assert_eq!(refused(&mut fresh(), part).code().code(), "55000");
+    let enable = "SELECT ward.enable_audit('own.alone')";
+    assert_eq!(
+        refused(&mut cluster.superuser(), enable).code().code(),
+        "55000"
+    );
+    assert_eq!(texts(&mut admin, WHO), ["mallory"]);
+
+    // A superuser's function is not replaced by anybody else.
+    run(
+        &mut admin,
+        "CREATE FUNCTION public.trusted(number int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS 'BEGIN RETURN number; END'",
+    );
+    for command in [
+        "CREATE TABLE own.part PARTITION OF own.whole FOR VALUES IN (1) PARTITION BY RANGE ((trusted(1) + a))",
+        "CREATE TABLE own.part_1 PARTITION OF own.part FOR VALUES FROM (0) TO (9)",
+        "ALTER TABLE own.whole DETACH PARTITION own.part",
+        "ALTER TABLE own.part RENAME v TO w",
+    ] {
+        run(&mut fresh(), command);
+    }
+    run(&mut admin, "SELECT ward.disable_audit('own.part')");
 }

@@ -5,7 +5,7 @@
 
 use super::hidden::Lists;
 use super::registry;
-use crate::error::Result;
+use crate::error::{self, Result};
 use crate::pg::{catalog, owner};
 use pgrx::prelude::*;
 use std::cell::Cell;
@@ -189,9 +189,38 @@ fn allow_owners(relation: pg_sys::Oid) -> Result<()> {
     )
 }
 
+/// What the keys of partitioned tables below $1 use that belongs to somebody else than a superuser.
+const CODE: &str = "SELECT DISTINCT pg_describe_object(d.refclassid, d.refobjid, 0) \
+    FROM down JOIN pg_partitioned_table p ON p.partrelid = down.oid AND p.partexprs IS NOT NULL \
+    JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = down.oid AND d.objsubid = 0 \
+    LEFT JOIN pg_proc f ON d.refclassid = 'pg_proc'::regclass AND f.oid = d.refobjid \
+    LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid \
+    LEFT JOIN pg_type t ON d.refclassid = 'pg_type'::regclass AND t.oid = d.refobjid \
+    JOIN pg_roles r ON r.oid = coalesce(f.proowner, o.oprowner, t.typowner) WHERE NOT r.rolsuper ORDER BY 1 LIMIT 1";
+
+/// PostgreSQL calls the functions that a partition key uses on constants, with the rights of whoever opens the table:
+/// here those of the extension's owner.
+fn refuse_code(relation: pg_sys::Oid) -> Result<()> {
+    let found = catalog::texts(&format!("WITH RECURSIVE {DOWN} {CODE}"), relation, None)?;
+    match found.first() {
+        None => Ok(()),
+        Some(code) => Err(error::report_hint(
+            PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            format!(
+                "the partition key of an audited table uses {}, which does not belong to a superuser",
+                catalog::shown(code)
+            ),
+            "It would run with the rights of pg_ward's owner. Let a superuser own it.",
+        )),
+    }
+}
+
 /// Runs the commands that `query` gives.
 fn perform(query: &str, relation: pg_sys::Oid, lists: Option<&[String]>) -> Result<()> {
     let commands = catalog::texts(query, relation, lists)?;
+    if !commands.is_empty() {
+        refuse_code(relation)?;
+    }
     let _own = OwnCommand::begin();
     owner::run(|| {
         commands
