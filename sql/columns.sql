@@ -158,6 +158,11 @@ CREATE FUNCTION ward.conversion_obstacles(tab regclass, col name, searchable boo
         SELECT format('partition %s is a foreign table', r.oid::regclass)
         FROM member JOIN pg_class r ON r.oid = member.relation WHERE r.relkind = 'f'
         UNION ALL
+        -- From PostgreSQL 18 on: rows that break it could not be converted.
+        SELECT format('%s is not validated', pg_describe_object('pg_constraint'::regclass, k.oid, 0))
+        FROM the_column c JOIN pg_constraint k ON k.conrelid = c.relation AND c.number = ANY (k.conkey)
+        WHERE online AND k.contype = 'n' AND NOT k.convalidated
+        UNION ALL
         SELECT format('trigger %I on %s would run after the one of the conversion, and could change the row once more', g.tgname, g.tgrelid::regclass)
         FROM member JOIN pg_trigger g ON g.tgrelid = member.relation
         WHERE online AND g.tgtype & 3 = 3 AND g.tgname::text COLLATE "C" > '~' AND g.tgfoid <> 'ward.keep_in_step()'::regprocedure

@@ -10,6 +10,9 @@ use pgrx::prelude::*;
 use std::borrow::Cow;
 use ward_log::{Column as ShapeColumn, Hash, ImageWriter, Shape, record_id_text};
 
+/// pg_attribute.attgenerated of a column that is computed when it is read (from PostgreSQL 18 on).
+const GENERATED_VIRTUAL: u8 = b'v';
+
 /// Which columns an audit leaves out or records without their values.
 #[derive(Default, Clone)]
 pub struct Hidden {
@@ -154,8 +157,10 @@ impl Described {
                     i32::from(attribute.attnum) - pg_sys::FirstLowInvalidHeapAttributeNumber,
                     primary,
                 );
-                let excluded = hidden.exclude.contains(&name);
-                let redacted = hidden.redact.contains(&name);
+                // Not stored: triggers see NULL. What it is computed from is recorded.
+                let virtual_column = attribute.attgenerated as u8 == GENERATED_VIRTUAL;
+                let excluded = virtual_column || hidden.exclude.contains(&name);
+                let redacted = !virtual_column && hidden.redact.contains(&name);
                 let parts = types::parts(oid, attribute.atttypid);
                 let (render, kind) = Render::of(attribute.atttypid, memory.0);
                 if in_key || !excluded {

@@ -122,7 +122,7 @@ fn the_key_of_a_partitioned_table_that_is_audited() {
         &mut admin,
         "SELECT ward.enable_audit('own.whole', redact => '{v}')",
     );
-    let mut fresh = || cluster.client(DATABASE, "mallory");
+    let fresh = || cluster.client(DATABASE, "mallory");
     let part = "CREATE TABLE own.part PARTITION OF own.whole FOR VALUES IN (1) PARTITION BY RANGE ((own.spy(1) + a))";
     assert_eq!(refused(&mut fresh(), part).code().code(), "55000");
     let enable = "SELECT ward.enable_audit('own.alone')";

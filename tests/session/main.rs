@@ -81,6 +81,7 @@ mod leaks_search;
 mod leaks_stolen;
 mod leaks_stolen_types;
 mod leaks_values;
+mod newer_postgres;
 mod permissions;
 mod posture;
 mod posture_cases;
