@@ -144,3 +144,29 @@ CREATE VIEW ward.audit_trigger_findings AS
 COMMENT ON VIEW ward.audit_trigger_findings IS
     'What differs between the tables whose audit was enabled, the triggers that are there, and the trail. Empty when all is well.';
 REVOKE ALL ON ward.audit_trigger_findings FROM PUBLIC;
+
+-- The tables of pg_ward say what happened in their own database. What another one publishes of its tables would be
+-- written over them.
+CREATE FUNCTION ward.refuse_subscription() RETURNS event_trigger
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $$
+    DECLARE
+        subscribed text := (SELECT min(c.oid::regclass::text)
+                            FROM pg_subscription s JOIN pg_subscription_rel r ON r.srsubid = s.oid JOIN pg_class c ON c.oid = r.srrelid
+                            WHERE s.subenabled AND c.relnamespace = 'ward'::regnamespace);
+    BEGIN
+        IF subscribed IS NOT NULL THEN
+            RAISE EXCEPTION 'table % of pg_ward cannot be replicated into', subscribed
+                USING ERRCODE = 'object_not_in_prerequisite_state',
+                      DETAIL = 'The log, keys and settings of the publisher would be written over those of this database.',
+                      HINT = 'Publish tables or schemas by name instead of all tables. '
+                             'A replication slot that this command has made on the publisher is still there: drop it.';
+        END IF;
+    END
+    $$;
+COMMENT ON FUNCTION ward.refuse_subscription() IS 'Refuses subscriptions to the tables of another database''s pg_ward.';
+REVOKE ALL ON FUNCTION ward.refuse_subscription() FROM PUBLIC;
+CREATE EVENT TRIGGER ward_subscription ON ddl_command_end WHEN TAG IN ('CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION')
+    EXECUTE FUNCTION ward.refuse_subscription();
+ALTER EVENT TRIGGER ward_subscription ENABLE ALWAYS;
+COMMENT ON EVENT TRIGGER ward_subscription IS 'Refuses subscriptions to the tables of another database''s pg_ward.';

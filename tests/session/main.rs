@@ -93,6 +93,7 @@ mod removal_crashes;
 mod removal_elsewhere;
 mod roles;
 mod strange_tables;
+mod subscriptions;
 mod verify_memory;
 mod verify_parallel;
 mod verify_rows;
