@@ -311,7 +311,7 @@ fn an_archive_of_a_segment_with_erased_values() {
         .collect();
     assert_eq!(cut.len() + 1, text.lines().count());
     fs::write(&file, cut.join("\n") + "\n").unwrap();
-    assert_eq!(auditor.run(&args).code, 1);
+    assert_ne!(auditor.run(&args).code, 0);
     for wrong in ["2", "-1", "NULL", "9223372036854775807"] {
         refused(
             &mut client,
