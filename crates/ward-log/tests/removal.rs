@@ -156,6 +156,42 @@ fn a_prune_leaf_that_reaches_beyond_what_is_missing() {
     }
 }
 
+/// What is missing before a range, in it and behind it, in one piece and in several.
+#[test]
+fn only_what_lies_in_the_range_is_accounted_for() {
+    let mut builder = aged(0);
+    let rows: Vec<_> = (0..4000).map(insert).collect();
+    builder.transaction(116, &rows);
+    builder.seal(seen(117));
+    builder.later = 2_000;
+    let leaf = PruneLeaf {
+        from: PRUNE_UNIT,
+        to: 3 * PRUNE_UNIT,
+        root: builder.root(3 * PRUNE_UNIT),
+        ..prune(&builder, header(120))
+    };
+    builder.order(120, &KEY, |header, out| {
+        PruneLeaf { header, ..leaf }.encode(out)
+    });
+    builder.seal(seen(125));
+    let cases: [(&[u64], u64, &[u64]); 5] = [
+        (&[], 2048, &[500, 3072]),
+        (&[1023], 2048, &[500, 3072]),
+        (&[1024, 2000, 3071], 2045, &[500, 3072]),
+        (&[1023, 3072], 2048, &[500, 3073]),
+        (&[2000, 3500], 2047, &[500, 3072, 3501]),
+    ];
+    for (kept, pruned, missing) in cases {
+        let mut log = builder.log.clone();
+        log.entries
+            .retain(|entry| !(500..4000).contains(&entry.index) || kept.contains(&entry.index));
+        let (summary, found) = log.verify_with(options());
+        assert_eq!(summary.pruned_leaves, pruned, "{kept:?}");
+        let found: Vec<_> = found.iter().filter_map(|found| found.entry).collect();
+        assert_eq!(found, missing, "{kept:?}");
+    }
+}
+
 #[test]
 fn a_refused_prune_leaf_accounts_for_nothing() {
     let mut builder = aged(2_000);

@@ -78,6 +78,24 @@ struct Gap {
     end: u64,
 }
 
+impl Gap {
+    /// What of it lies before a leaf.
+    fn before(&self, leaf: u64) -> Option<Gap> {
+        (self.first < leaf).then_some(Gap {
+            end: self.end.min(leaf),
+            ..*self
+        })
+    }
+
+    /// What of it lies from a leaf on.
+    fn behind(&self, leaf: u64) -> Option<Gap> {
+        (leaf < self.end).then_some(Gap {
+            first: self.first.max(leaf),
+            ..*self
+        })
+    }
+}
+
 /// Missing images of one record.
 struct Images {
     block: u64,
@@ -260,22 +278,20 @@ impl Removals {
     }
 
     fn prune(&mut self, entry: u64, leaf: &PruneLeaf) {
+        // gaps ascend; a hostile log has many, and as many orders
+        let first = self.gaps.partition_point(|gap| gap.end <= leaf.from);
+        let behind = self.gaps.partition_point(|gap| gap.first < leaf.to);
         let mut missing = 0;
-        let mut rest = Vec::new();
-        for gap in mem::take(&mut self.gaps) {
-            let (first, end) = (gap.first.max(leaf.from), gap.end.min(leaf.to));
-            if first >= end {
-                rest.push(gap);
-                continue;
-            }
-            missing += end - first;
-            for (first, end) in [(gap.first, first), (end, gap.end)] {
-                if first < end {
-                    rest.push(Gap { first, end, ..gap });
-                }
-            }
+        if first < behind {
+            let left = [
+                self.gaps[first].before(leaf.from),
+                self.gaps[behind - 1].behind(leaf.to),
+            ];
+            let gone = self.gaps.splice(first..behind, left.into_iter().flatten());
+            missing = gone
+                .map(|gap| gap.end.min(leaf.to) - gap.first.max(leaf.from))
+                .sum();
         }
-        self.gaps = rest;
         self.pruned_leaves += missing;
         if missing > 0 {
             self.last_removal = self.last_removal.max(Some(entry));
