@@ -66,6 +66,15 @@ impl<S: LogSource> Verifier<'_, S> {
         }
         self.missing(size);
         self.heads.retain(|(head, _)| *head <= size);
+        if self.block.is_some() {
+            // neither its seal leaf nor the row of the block behind says so: its own row leaves out its end
+            self.report.add(
+                ViolationType::BlockAltered,
+                Some(self.block_no),
+                None,
+                "the block's row makes it shorter than it is",
+            );
+        }
         self.end_blocks();
         self.removals.do_later(&mut self.report);
         self.removals.report(&mut self.report);
