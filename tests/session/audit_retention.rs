@@ -265,6 +265,10 @@ fn the_entry_that_says_what_was_pruned_is_pruned_itself() {
         assert_eq!(number(&mut client, all), segments - 1);
         carried_out(&mut client);
         assert_honest(&mut client);
+        // from whatever block on, also where that before it is gone
+        let parts = "SELECT count(*) FROM ward.audit_blocks b,
+            LATERAL ward.verify_audit_trail_integrity(b.sealed_at) v WHERE NOT v.is_valid";
+        assert_eq!(number(&mut client, parts), 0);
         let held = auditor.keep(&mut client, "SELECT ward.audit_checkpoint()", "held");
         let said = auditor.check(&export(&cluster, &auditor, 0), &held);
         assert_eq!(said.code, 0, "{}{}", said.outcome, said.error);
