@@ -2,6 +2,7 @@
 //! agree with that: a database that was rolled back or rewritten gets no second history signed.
 
 use super::checkpoint::origin;
+use super::find;
 use super::signing_key;
 use super::store::{self, Block, Identity};
 use crate::error::{self, Result};
@@ -15,7 +16,11 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use ward_log::{Checkpoint, consistency_proof, verify_consistency, vkey};
+use ward_log::{Checkpoint, Leaf, consistency_proof, verify_consistency, vkey};
+
+/// Type bytes of leaves (docs/log-format.md).
+const VIOLATION: u8 = 0x12;
+const RESTORE: u8 = 0x17;
 
 /// How long to wait for another signer of the same log.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -147,8 +152,8 @@ struct Last {
     incarnation: [u8; 16],
     note: String,
     checkpoint: Checkpoint,
-    /// The smallest size that later incarnations were declared to be restored to.
-    restored_size: Option<u64>,
+    /// The incarnations since then.
+    later: Vec<Identity>,
 }
 
 /// How the log stands to what was signed last.
@@ -167,11 +172,43 @@ impl Last {
         if owner::run(|| agree(&self.checkpoint, head)) {
             return Standing::Agrees;
         }
-        match self.restored_size {
-            Some(size) if size < self.checkpoint.size => Standing::Declared,
-            _ => Standing::Contradicted,
+        let declared = |one: &Identity| {
+            one.restored_size
+                .is_some_and(|size| size < self.checkpoint.size && is_declared(one, size, head))
+        };
+        match owner::run(|| self.later.iter().any(declared)) {
+            true => Standing::Declared,
+            false => Standing::Contradicted,
         }
     }
+}
+
+/// Whether the log with this head has a leaf that declares a restore to `size`, in the block before the incarnation that
+/// follows from it, and no violation leaf speaks of its transaction. What the table of incarnations says, anybody may have
+/// written there.
+fn is_declared(one: &Identity, size: u64, head: &Checkpoint) -> bool {
+    let Some(last) = one.left_at.checked_sub(1) else {
+        return false;
+    };
+    let mut first = None;
+    store::blocks_of(&[last], |first_leaf, _, _| first = Some(first_leaf));
+    let Some(first) = first else { return false };
+    let (mut restores, mut faulty) = (Vec::new(), Vec::new());
+    find::leaves(first..one.left_at, |index, leaf, _| {
+        if !matches!(leaf.first(), Some(&(RESTORE | VIOLATION))) {
+            return;
+        }
+        match Leaf::parse(leaf) {
+            Ok(Leaf::Violation(violation)) => faulty.push(violation.xid),
+            Ok(Leaf::Restore(restore)) if restore.restored_size == size => {
+                restores.push((restore.header.xid, index, leaf.to_vec()));
+            }
+            _ => {}
+        }
+    });
+    restores.iter().any(|(xid, index, leaf)| {
+        !faulty.contains(xid) && store::has_leaf((head.size, &head.root), *index, leaf)
+    })
 }
 
 /// Whether the log as it is now has both heads. A session may sign a head that is older than the last one.
@@ -243,8 +280,8 @@ impl Memory {
     /// The checkpoint signed last. An incarnation of which none was signed yet continues the one before, unless that
     /// one's database is still there and goes on by itself.
     fn last(&self) -> Result<Option<Last>> {
-        let mut restored_size = None;
-        for one in owner::run(store::incarnations).iter().rev() {
+        let mut later = Vec::new();
+        for one in owner::run(store::incarnations).into_iter().rev() {
             let current = one.incarnation == self.incarnation;
             if (current || !owner::run(|| one.lives_elsewhere()))
                 && let Some((note, checkpoint)) = self.read(one.incarnation)?
@@ -253,13 +290,10 @@ impl Memory {
                     incarnation: one.incarnation,
                     note,
                     checkpoint,
-                    restored_size,
+                    later,
                 }));
             }
-            restored_size = match (restored_size, one.restored_size) {
-                (Some(size), Some(other)) => Some(size.min(other)),
-                (size, other) => size.or(other),
-            };
+            later.push(one);
         }
         Ok(None)
     }

@@ -15,7 +15,7 @@ use crate::pg::query::{self, Arg};
 use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use std::ffi::CStr;
-use ward_log::{Hash, Tile, Tree, leaf_hash};
+use ward_log::{Hash, Tile, Tree, inclusion_proof, leaf_hash, verify_inclusion};
 
 /// A row of audit_block.
 #[derive(Clone)]
@@ -150,6 +150,13 @@ pub fn root_at(size: u64) -> Option<Hash> {
         });
     }
     Tree::resume(size, edge).ok().map(|tree| tree.root())
+}
+
+/// Whether the log that had this root at `size` has this leaf at `index`. That the stored hashes have it proves nothing: they
+/// can be written with it.
+pub fn has_leaf((size, root): (u64, &Hash), index: u64, leaf: &[u8]) -> bool {
+    inclusion_proof(index, size, tile)
+        .is_ok_and(|proof| verify_inclusion(&leaf_hash(leaf), index, size, &proof, root))
 }
 
 /// Stores tiles, replacing shorter ones.

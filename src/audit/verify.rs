@@ -61,45 +61,55 @@ fn verify(range: &Range, jobs: u32, report: &mut dyn FnMut(Violation)) -> Result
     }
     owner::run(|| {
         let covered = range.covered();
-        // Without any block there may be leaves and tiles still, whose blocks somebody deleted.
-        let last = store::last_block();
-        let size = last.as_ref().map_or(0, |last| last.tree_size);
-        let blocks = covered.blocks.end - covered.blocks.start;
-        let pass = |from_block, until| -> Result<Pass> {
-            Ok(Pass {
-                size,
-                from_block,
-                until,
-                counted: covered.leaves.clone(),
-                options: options()?,
-                jobs,
-            })
-        };
-        if covered.all {
-            let entries = pass(0, None)?.run(report)?;
+        let checked = verify_covered(&covered, jobs, report)?;
+        range.misplaced(&covered).into_iter().for_each(report);
+        Ok(checked)
+    })
+}
+
+fn verify_covered(
+    covered: &Covered,
+    jobs: u32,
+    report: &mut dyn FnMut(Violation),
+) -> Result<Checked> {
+    // Without any block there may be leaves and tiles still, whose blocks somebody deleted.
+    let last = store::last_block();
+    let size = last.as_ref().map_or(0, |last| last.tree_size);
+    let blocks = covered.blocks.end - covered.blocks.start;
+    let pass = |from_block, until| -> Result<Pass> {
+        Ok(Pass {
+            size,
+            from_block,
+            until,
+            counted: covered.leaves.clone(),
+            options: options()?,
+            jobs,
+        })
+    };
+    if covered.all {
+        let entries = pass(0, None)?.run(report)?;
+        return Ok(Checked { entries, blocks });
+    }
+    let Some(last) = last.filter(|_| blocks > 0) else {
+        return Ok(Checked { entries: 0, blocks });
+    };
+    if covered.blocks.end <= last.block_no {
+        let mut sound = true;
+        let entries =
+            pass(covered.blocks.start, Some(covered.leaves.end))?.run(&mut |_| sound = false)?;
+        if !connected(covered, &last) {
+            report(unconnected());
+        } else if sound {
             return Ok(Checked { entries, blocks });
         }
-        let Some(last) = last.filter(|_| blocks > 0) else {
-            return Ok(Checked { entries: 0, blocks });
-        };
-        if covered.blocks.end <= last.block_no {
-            let mut sound = true;
-            let entries = pass(covered.blocks.start, Some(covered.leaves.end))?
-                .run(&mut |_| sound = false)?;
-            if !connected(&covered, &last) {
-                report(unconnected());
-            } else if sound {
-                return Ok(Checked { entries, blocks });
-            }
-            // What lies behind the range may explain what was found, or say what it is.
+        // What lies behind the range may explain what was found, or say what it is.
+    }
+    let entries = pass(covered.blocks.start, None)?.run(&mut |violation| {
+        if covered.concerns(&violation) {
+            report(violation);
         }
-        let entries = pass(covered.blocks.start, None)?.run(&mut |violation| {
-            if covered.concerns(&violation) {
-                report(violation);
-            }
-        })?;
-        Ok(Checked { entries, blocks })
-    })
+    })?;
+    Ok(Checked { entries, blocks })
 }
 
 /// Keeps all segments from being dropped or replaced until the transaction ends.

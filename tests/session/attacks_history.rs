@@ -58,6 +58,21 @@ fn the_end_cut_off_then_everything_rewritten_from_a_point_then_declared() {
     said.finds("tampered", 1, "checkpoint_mismatch", early_size);
     let error = refused(&mut client, CHECKPOINT);
     assert_eq!(error.code().code(), "XX001", "{}", error.message());
+    // the table of incarnations says that a restore was declared, and no entry does
+    run(
+        &mut client,
+        &format!(
+            "INSERT INTO ward.audit_log (incarnation, previous, system_identifier, database_oid, timeline, reason, left_at, new_xids, restored_size)
+                 SELECT gen_random_uuid(), incarnation, system_identifier, database_oid, timeline, 'declared: by nobody', {kept}, false, {early_size}
+                 FROM ward.audit_log"
+        ),
+    );
+    let error = refused(&mut client, CHECKPOINT);
+    assert_eq!(error.code().code(), "XX001", "{}", error.message());
+    run(
+        &mut client,
+        "DELETE FROM ward.audit_log WHERE reason = 'declared: by nobody'",
+    );
 
     a_forged_declaration(&cluster, &mut client, &auditor, [&early, &held]);
 }

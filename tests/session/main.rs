@@ -6,6 +6,7 @@ mod attacks_context;
 mod attacks_history;
 mod attacks_journal;
 mod attacks_planner;
+mod attacks_ranges;
 mod attacks_record_index;
 mod attacks_retention;
 mod attacks_scene;

@@ -8,7 +8,7 @@ use ward_tests::{
 };
 
 /// Four blocks of 200 entries, and the moments between their seals.
-fn four_blocks(client: &mut Client) -> Vec<String> {
+pub fn four_blocks(client: &mut Client) -> Vec<String> {
     audited_table(client);
     let mut moments = Vec::new();
     for block in 0..4 {
@@ -22,7 +22,7 @@ fn four_blocks(client: &mut Client) -> Vec<String> {
     moments
 }
 
-fn ask(client: &mut Client, call: &str) -> Verdict {
+pub fn ask(client: &mut Client, call: &str) -> Verdict {
     let row = client
         .query_one(&format!("SELECT * FROM ward.{call}"), &[])
         .unwrap_or_else(|error| panic!("{call}: {error:?}"));
@@ -35,18 +35,18 @@ fn ask(client: &mut Client, call: &str) -> Verdict {
     }
 }
 
-fn range(client: &mut Client, from: &str, to: &str) -> Verdict {
+pub fn range(client: &mut Client, from: &str, to: &str) -> Verdict {
     let call = format!("verify_audit_trail_integrity('{from}', '{to}')");
     ask(client, &call)
 }
 
 /// The entry of a record.
-fn entry_of(client: &mut Client, record: i64) -> i64 {
+pub fn entry_of(client: &mut Client, record: i64) -> i64 {
     let query = format!("SELECT entry_id FROM ward.audit_trail WHERE record_id = '{record}'");
     number(client, &query)
 }
 
-fn flip(client: &mut Client, entry: i64) {
+pub fn flip(client: &mut Client, entry: i64) {
     let flip = "UPDATE leaves SET image = set_byte(image, 20, get_byte(image, 20) # 1)";
     tamper(
         client,

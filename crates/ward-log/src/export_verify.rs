@@ -18,6 +18,9 @@ use crate::verify::{
 const MAX_TILES: usize = 0x4_0000;
 /// How many block rows likewise.
 const MAX_BLOCKS: usize = 0x10_0000;
+/// How many bytes their snapshots, or the lines ahead of the first leaf, may have together: lengths are limited one by one
+/// only, and there may be many.
+const MAX_BYTES: usize = 0x4000_0000;
 /// Lines of one kind ahead of the first leaf: an archive may have as many erasures behind it.
 const MAX_AHEAD: usize = 0x10_0000;
 
@@ -48,6 +51,8 @@ pub struct ExportVerifier<'a> {
     incarnations: Vec<[u8; 16]>,
     shapes: Vec<Vec<u8>>,
     head: Option<ExportHead>,
+    /// How long the shapes and orders are.
+    bytes_ahead: usize,
     /// What the verifier is made of, until the first leaf.
     waiting: Option<(Options, &'a mut dyn FnMut(Violation))>,
     verifier: Option<Verifier<'a, Source>>,
@@ -70,6 +75,7 @@ impl<'a> ExportVerifier<'a> {
             incarnations: Vec::new(),
             shapes: Vec::new(),
             head: None,
+            bytes_ahead: 0,
             keys: AuditKeys::new(&options.audit_keys),
             spare: PreparedLine::default(),
             waiting: Some((options, report)),
@@ -107,10 +113,16 @@ impl<'a> ExportVerifier<'a> {
             ExportLine::Incarnation(incarnation) => self.add_incarnation(incarnation)?,
             ExportLine::Head(head) => self.set_head(head)?,
             ExportLine::Order(order) => match &mut self.head {
-                Some(head) if self.waiting.is_some() => head.orders.push(order),
+                Some(head) if self.waiting.is_some() => {
+                    self.bytes_ahead += order.leaf.len() + order.inclusion.as_flattened().len();
+                    head.orders.push(order);
+                }
                 _ => return Err(self.parser.bad("the line stands in the wrong place")),
             },
-            ExportLine::Shape(content) => self.shapes.push(content),
+            ExportLine::Shape(content) => {
+                self.bytes_ahead += content.len();
+                self.shapes.push(content);
+            }
             ExportLine::Gap(to) => self.gap(to)?,
             ExportLine::Block(row) => self.held.borrow_mut().add_block(row),
             ExportLine::Tile(tile) => {
@@ -125,10 +137,16 @@ impl<'a> ExportVerifier<'a> {
         if self.held.borrow().is_too_much()
             || self.incarnations.len() > MAX_INCARNATIONS
             || ahead.iter().any(|lines| *lines > MAX_AHEAD)
+            || self.bytes_ahead > MAX_BYTES
         {
             return Err(ExportError::Unbounded);
         }
         Ok(())
+    }
+
+    /// The later size of the log that the export is connected with, once a line has said that it ends early.
+    pub fn head(&self) -> Option<u64> {
+        self.head.as_ref().map(|head| head.size)
     }
 
     /// What the export says about itself, once that line was read.
@@ -295,6 +313,8 @@ impl<'a> ExportVerifier<'a> {
 struct Held {
     tiles: BTreeMap<(u8, u64), Vec<Hash>>,
     blocks: BTreeMap<u64, BlockInfo>,
+    /// How long the snapshots of the blocks are.
+    snapshots: usize,
     /// The last block asked for.
     asked: u64,
 }
@@ -302,22 +322,27 @@ struct Held {
 impl Held {
     fn add_block(&mut self, row: BlockInfo) {
         // the verifier looks one block back and one ahead
-        self.blocks = self.blocks.split_off(&self.asked.saturating_sub(2));
-        self.blocks.insert(row.block_no, row);
+        let kept = self.blocks.split_off(&self.asked.saturating_sub(2));
+        self.snapshots += row.snapshot.len();
+        let gone = std::mem::replace(&mut self.blocks, kept).into_values();
+        for gone in gone.chain(self.blocks.insert(row.block_no, row)) {
+            self.snapshots -= gone.snapshot.len();
+        }
     }
 
-    /// Forgets the tiles that end well before a leaf.
+    /// Forgets the tiles that end well before a leaf. Looks at no others: a hostile export has many far ahead.
     fn forget_below(&mut self, leaf: u64) {
         let bound = leaf.saturating_sub(256);
-        self.tiles.retain(|(level, index), _| {
-            let shift = 8 * (u32::from(*level) + 1);
-            let end = (u128::from(*index) + 1) << shift;
-            end > u128::from(bound)
-        });
+        for level in 0..8u8 {
+            let first = bound.checked_shr(8 * (u32::from(level) + 1)).unwrap_or(0);
+            while let Some((&id, _)) = self.tiles.range((level, 0)..(level, first)).next() {
+                self.tiles.remove(&id);
+            }
+        }
     }
 
     fn is_too_much(&self) -> bool {
-        self.tiles.len() > MAX_TILES || self.blocks.len() > MAX_BLOCKS
+        self.tiles.len() > MAX_TILES || self.blocks.len() > MAX_BLOCKS || self.snapshots > MAX_BYTES
     }
 }
 
@@ -332,5 +357,66 @@ impl LogSource for Source {
         let mut held = self.0.borrow_mut();
         held.asked = block_no;
         held.blocks.get(&block_no).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(block_no: u64, snapshot: usize) -> BlockInfo {
+        BlockInfo {
+            block_no,
+            first_leaf: 0,
+            tree_size: 1,
+            root: [0; 32],
+            snapshot: vec![0; snapshot],
+            sealed_at: 0,
+        }
+    }
+
+    #[test]
+    fn tiles_are_forgotten_well_behind_the_leaves_of_all_their_hashes() {
+        let mut held = Held::default();
+        for level in 0..8 {
+            for index in [0, 1, 2, 3, 255, 256, u64::MAX - 1] {
+                held.tiles.insert((level, index), Vec::new());
+            }
+        }
+        let ends_behind = |level: u8, index: u64, leaf: u64| {
+            (u128::from(index) + 1) << (8 * (u32::from(level) + 1)) > u128::from(leaf) - 256
+        };
+        for leaf in [
+            256,
+            511,
+            512,
+            768,
+            1 << 16,
+            (1 << 16) + 256,
+            1 << 60,
+            u64::MAX,
+        ] {
+            let mut kept: Vec<_> = held.tiles.keys().copied().collect();
+            kept.retain(|(level, index)| ends_behind(*level, *index, leaf));
+            held.forget_below(leaf);
+            let left: Vec<_> = held.tiles.keys().copied().collect();
+            assert_eq!(left, kept, "{leaf}");
+        }
+    }
+
+    #[test]
+    fn long_snapshots_of_blocks_are_too_much_although_the_blocks_are_few() {
+        let mut held = Held::default();
+        for _ in 0..2 {
+            held.add_block(row(5, 100));
+            held.add_block(row(6, 10));
+        }
+        assert_eq!(held.snapshots, 110);
+        held.asked = 8;
+        held.add_block(row(9, 1));
+        assert_eq!(held.snapshots, 11);
+        assert!(!held.is_too_much());
+        held.snapshots = MAX_BYTES + 1;
+        assert!(held.is_too_much());
     }
 }

@@ -2,9 +2,12 @@
 
 mod common;
 
-use common::{Builder, INCARNATION, KEY_ID, Log, edit_row, insert, one, options, seen, small_log};
+use common::{
+    Builder, INCARNATION, KEY_ID, Log, Stored, edit_row, insert, one, options, seen, small_log,
+};
 use ward_log::{
-    AuditMac, Leaf, Operation, SealLeaf, Snapshot, TrailerLeaf, TransactionChain, leaf_hash,
+    AuditMac, Leaf, Operation, SealLeaf, Snapshot, TrailerLeaf, TransactionChain, Tree, Verifier,
+    Violation, leaf_hash,
 };
 
 /// Makes the trailer at `at` fit the leaves from `first` on, with some key.
@@ -256,4 +259,45 @@ fn recorded_by_the_sealer() {
     let log = builder.log;
     let at = log.position_of(|leaf| matches!(leaf, Leaf::Violation(_)));
     assert_eq!(log.found(), one("recorded_violation", 0, at));
+}
+
+/// What a verification finds that stops behind so many leaves.
+fn found_before(log: &Log, size: u64) -> Vec<&'static str> {
+    let mut found = Vec::new();
+    let mut report = |violation: Violation| found.push(violation.kind.as_str());
+    let mut verifier = Verifier::new(Stored(log), options(), &mut report);
+    for entry in log.entries.iter().filter(|entry| entry.index < size) {
+        verifier.leaf(entry.index, &entry.leaf, entry.image.as_deref());
+    }
+    verifier.stop(size);
+    found
+}
+
+/// The row of the last block to verify says that it ends earlier, and has the root of that: so what was altered behind is
+/// not looked at. The row of the block after it may say the same.
+#[test]
+fn cut_the_last_block_of_a_part_by_its_row() {
+    let honest = small_log();
+    assert!(found_before(&honest, 34).is_empty());
+    let mut tree = Tree::new();
+    for (size, entry) in (1..34).zip(&honest.entries) {
+        tree.append(leaf_hash(&entry.leaf));
+        if size <= 18 {
+            continue;
+        }
+        let mut log = honest.clone();
+        let row = log.blocks.get_mut(&1).unwrap();
+        (row.tree_size, row.root) = (size, tree.root());
+        assert!(!found_before(&log, size).is_empty(), "{size}");
+        log.blocks.get_mut(&2).unwrap().first_leaf = size;
+        assert!(
+            !found_before(&log, size).is_empty(),
+            "{size}, and the row behind"
+        );
+        log.blocks.remove(&2);
+        assert!(
+            !found_before(&log, size).is_empty(),
+            "{size}, and no row behind"
+        );
+    }
 }

@@ -5,8 +5,8 @@ mod common;
 use common::{Builder, Entry, KEY, Log, encoded, header, insert, one, options, seen};
 use ward_log::{
     EraseLeaf, ExportHead, ExportHeader, ExportOrder, ExportSummary, ExportVerifier, ExportWriter,
-    Leaf, LeafHeader, PRUNE_UNIT, PruneLeaf, RetentionLeaf, Tree, Violation, consistency_proof,
-    inclusion_proof, leaf_hash,
+    Leaf, LeafHeader, Operation, PRUNE_UNIT, PruneLeaf, RetentionLeaf, RowLeaf, Tree, Violation,
+    consistency_proof, inclusion_proof, leaf_hash,
 };
 
 const FORGED: [u8; 32] = [8; 32];
@@ -126,6 +126,69 @@ fn a_forged_prune_leaf() {
             .map(|found| found.0)
             .collect();
         assert_eq!(kinds, ["order_forged", "entry_missing"], "{later}");
+    }
+}
+
+/// The last leaves of the range are there, so that nothing tells when they were sealed.
+#[test]
+fn a_prune_leaf_that_reaches_beyond_what_is_missing() {
+    for (later, expected) in [
+        (2_000, &[][..]),
+        (500, &["order_forged", "entry_missing"][..]),
+    ] {
+        let mut builder = aged(0);
+        let rows: Vec<_> = (0..4000).map(insert).collect();
+        builder.transaction(116, &rows);
+        builder.seal(seen(117));
+        builder.later = later;
+        let leaf = PruneLeaf {
+            to: 4 * PRUNE_UNIT,
+            root: builder.root(4 * PRUNE_UNIT),
+            ..prune(&builder, header(120))
+        };
+        builder.order(120, &KEY, |header, out| {
+            PruneLeaf { header, ..leaf }.encode(out)
+        });
+        builder.seal(seen(125));
+        builder.log.entries.drain(..1000);
+        let kinds: Vec<_> = builder.log.found().iter().map(|found| found.0).collect();
+        assert_eq!(kinds, expected, "{later}");
+    }
+}
+
+/// What is missing before a range, in it and behind it, in one piece and in several.
+#[test]
+fn only_what_lies_in_the_range_is_accounted_for() {
+    let mut builder = aged(0);
+    let rows: Vec<_> = (0..4000).map(insert).collect();
+    builder.transaction(116, &rows);
+    builder.seal(seen(117));
+    builder.later = 2_000;
+    let leaf = PruneLeaf {
+        from: PRUNE_UNIT,
+        to: 3 * PRUNE_UNIT,
+        root: builder.root(3 * PRUNE_UNIT),
+        ..prune(&builder, header(120))
+    };
+    builder.order(120, &KEY, |header, out| {
+        PruneLeaf { header, ..leaf }.encode(out)
+    });
+    builder.seal(seen(125));
+    let cases: [(&[u64], u64, &[u64]); 5] = [
+        (&[], 2048, &[500, 3072]),
+        (&[1023], 2048, &[500, 3072]),
+        (&[1024, 2000, 3071], 2045, &[500, 3072]),
+        (&[1023, 3072], 2048, &[500, 3073]),
+        (&[2000, 3500], 2047, &[500, 3072, 3501]),
+    ];
+    for (kept, pruned, missing) in cases {
+        let mut log = builder.log.clone();
+        log.entries
+            .retain(|entry| !(500..4000).contains(&entry.index) || kept.contains(&entry.index));
+        let (summary, found) = log.verify_with(options());
+        assert_eq!(summary.pruned_leaves, pruned, "{kept:?}");
+        let found: Vec<_> = found.iter().filter_map(|found| found.entry).collect();
+        assert_eq!(found, missing, "{kept:?}");
     }
 }
 
@@ -251,6 +314,30 @@ fn erase_an_image_without_a_leaf() {
         assert_eq!(found[0].kind.as_str(), "image_missing");
         assert_eq!(found[0].entry, Some(index));
     }
+}
+
+#[test]
+fn erase_the_record_with_the_empty_id_and_remove_rows_without_one() {
+    let mut builder = Builder::new();
+    let empty = (Operation::Insert, String::new(), None, Some("x".into()));
+    builder.transaction(100, &[empty]);
+    builder.transaction_with(101, &[insert(2)], |leaf| RowLeaf {
+        record_id: None,
+        ..leaf
+    });
+    builder.seal(seen(105));
+    let log = builder.log.clone();
+    builder.order(110, &KEY, |header, out| {
+        out.extend(erase(&log, "", "request 19", header));
+    });
+    builder.seal(seen(115));
+    rows(&mut builder.log, "").for_each(|entry| entry.image = None);
+    assert_eq!(builder.log.found(), []);
+    let keyless = builder
+        .log
+        .position_of(|leaf| matches!(leaf, Leaf::Row(row) if row.record_id.is_none()));
+    assert!(builder.log.entries[keyless as usize].image.take().is_some());
+    assert_eq!(builder.log.found(), one("image_missing", 0, keyless));
 }
 
 #[test]

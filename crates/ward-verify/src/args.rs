@@ -69,7 +69,7 @@ pub struct Check {
     /// Audit keys in hexadecimal, a line each: checks the writers' MACs, too
     #[arg(long, value_name = "FILE")]
     pub audit_key: Option<PathBuf>,
-    /// Accept an export that does not begin with the log's first entry
+    /// Accept an export that does not begin with the log's first entry, or an archive, which ends before the log
     #[arg(long)]
     pub partial: bool,
     /// Print the outcome as JSON

@@ -55,12 +55,22 @@ pub fn verify(args: &Check, visit: &mut dyn FnMut(u64, &[u8])) -> Result<Outcome
                 visit(index, leaf);
             })
             .map_err(refused)?;
-        match verifier.header() {
-            Some(header) if header.first_leaf > 0 && !args.partial => Err(Failure::input(
+        match (verifier.header(), verifier.head()) {
+            _ if args.partial => Ok(()),
+            (Some(header), _) if header.first_leaf > 0 => Err(Failure::input(
                 &name,
                 format!(
                     "the export begins at entry {}: what lies before is not verified. Give --partial if that is meant",
                     header.first_leaf
+                ),
+            )),
+            // whoever has a whole export can make one of it that leaves out the end
+            (Some(header), Some(later)) => Err(Failure::input(
+                &name,
+                format!(
+                    "this is an archive of {} entries of a log that had {later}: what lies behind is not verified. \
+                     Give --partial if that is meant",
+                    header.size
                 ),
             )),
             _ => Ok(()),

@@ -152,11 +152,7 @@ fn drawn(len: Option<u64>, target: ProgressDrawTarget) -> ProgressBar {
 /// Connects without encryption, so only where nobody can listen or where that was asked for.
 fn connect(server: &str) -> Result<postgres::Client, Failure> {
     let config: Config = server.parse()?;
-    let local = |host: &Host| match host {
-        Host::Unix(_) => true,
-        Host::Tcp(name) => ["localhost", "127.0.0.1", "::1"].contains(&name.as_str()),
-    };
-    if config.get_ssl_mode() != SslMode::Disable && !config.get_hosts().iter().all(local) {
+    if config.get_ssl_mode() != SslMode::Disable && !is_local(&config) {
         return Err(Failure::Input(
             "connections to other machines are not encrypted by this program: pipe the export of psql into it \
              (psql \"...\" -Xc \"COPY (SELECT ward.export_audit_trail()) TO STDOUT\" | ward-verify check - ...), \
@@ -165,6 +161,17 @@ fn connect(server: &str) -> Result<postgres::Client, Failure> {
         ));
     }
     Ok(config.connect(NoTls)?)
+}
+
+/// Whether all hosts and addresses are of this machine.
+fn is_local(config: &Config) -> bool {
+    let local = |host: &Host| match host {
+        Host::Unix(_) => true,
+        Host::Tcp(name) => ["localhost", "127.0.0.1", "::1"].contains(&name.as_str()),
+    };
+    // an address goes before the host's name
+    let mut addresses = config.get_hostaddrs().iter();
+    config.get_hosts().iter().all(local) && addresses.all(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -220,6 +227,26 @@ mod tests {
         let left = paper.0.lock().unwrap().clone();
         assert!(!left.contains("verifying"), "{left}");
         shown
+    }
+
+    #[test]
+    fn an_address_of_another_machine_behind_a_local_name_or_none() {
+        let local = |server: &str| is_local(&server.parse().unwrap());
+        for server in [
+            "host=/run/postgresql",
+            "host=localhost",
+            "hostaddr=127.0.0.1",
+        ] {
+            assert!(local(server), "{server}");
+        }
+        for server in [
+            "hostaddr=192.0.2.1",
+            "host=localhost hostaddr=192.0.2.1",
+            "host=db hostaddr=127.0.0.1",
+            "host=/run/postgresql,192.0.2.1",
+        ] {
+            assert!(!local(server), "{server}");
+        }
     }
 
     #[test]

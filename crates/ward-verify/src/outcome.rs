@@ -300,10 +300,14 @@ fn finding_text(finding: &Finding) -> String {
     text
 }
 
-/// Text from a log, safe to print: it must not move the cursor or look like another line.
+/// Text from a log, safe to print: it must not move the cursor, look like another line, or turn what stands beside it round.
 pub fn shown(text: &str) -> String {
+    let is_safe = |c: &char| {
+        !c.is_control()
+            && !matches!(c, '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+    };
     text.chars()
-        .map(|c| if c.is_control() { '\u{FFFD}' } else { c })
+        .map(|c| Some(c).filter(is_safe).unwrap_or('\u{FFFD}'))
         .collect()
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use ward_log::{AuditKeys, PreparedLine};
 
-/// How many bytes of text are handed to a thread at once.
+/// How many bytes of lines are handed to a thread at once.
 const BATCH: usize = 0x4_0000;
 
 type Batch = Vec<PreparedLine>;
@@ -184,8 +184,28 @@ fn fill(
         if !read(text)? {
             return Ok(true);
         }
-        size += text.len();
+        // what a line takes beside its text counts, too: a hostile export has many empty ones
+        size += text.len() + size_of::<PreparedLine>();
         batch.push(line);
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_of_empty_lines_ends() {
+        let mut lines = 0;
+        let mut read = |_: &mut Vec<u8>| {
+            lines += 1;
+            assert!(lines <= BATCH / size_of::<PreparedLine>() + 1);
+            Ok(true)
+        };
+        let mut batch = Vec::new();
+        let ended = fill(&mut batch, &mut Vec::new(), &mut read);
+        assert!(matches!(ended, Ok(false)));
+        assert_eq!(batch.len(), lines);
+    }
 }

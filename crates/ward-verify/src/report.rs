@@ -71,6 +71,12 @@ fn summary(outcome: &Outcome) -> Markup {
             tr { th { "Exported" } td { (outcome.exported_at) " (as the export says)" } }
             tr { th { "Verified" } td { (outcome.verified_at) } }
             tr { th { "Entries" } td { (outcome.first_entry) " to " (last) ", of which " (outcome.changes) " are changes or events" } }
+            @if outcome.first_entry > 0 {
+                tr { th { "Before" } td { "The log has " (outcome.first_entry) " entries before these, which were not verified." } }
+            }
+            @if let Some(size) = outcome.archive_of {
+                tr { th { "Behind" } td { "This is an archive of a log that had " (size) " entries later. What lies behind was not verified." } }
+            }
             tr { th { "Blocks" } td { (outcome.blocks) } }
             tr { th { "Root" } td { code { (outcome.root) } } }
             tr { th { "Writers" } td {

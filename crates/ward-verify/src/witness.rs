@@ -46,8 +46,14 @@ pub fn run(args: &Witness) -> Result<u8, Failure> {
             request.old_size
         )));
     }
-    if new.size < size || !verify_consistency((size, &root), (new.size, &new.root), &request.proof)
-    {
+    // no evidence of anything: an old checkpoint under the size of a newer one
+    if new.size < size {
+        return Err(refused(format!(
+            "its checkpoint has {} entries, less than the {size} that it is to extend",
+            new.size
+        )));
+    }
+    if !verify_consistency((size, &root), (new.size, &new.root), &request.proof) {
         eprintln!(
             "ward-verify: NOT COSIGNED: the log of {} entries does not extend the one of {size} entries that this \
              witness has cosigned. Keep the request: it shows that the log was rewritten, unless the proof in it is wrong",
@@ -76,7 +82,19 @@ fn open(note: &str, key: &VerifierKey) -> Result<Checkpoint, String> {
 /// The last checkpoint cosigned. A state that is lost must not be taken for a beginning.
 fn state(args: &Witness, key: &VerifierKey) -> Result<Option<Checkpoint>, Failure> {
     let name = args.state.display();
-    match (args.state.exists(), args.new) {
+    let found = match fs::symlink_metadata(&args.state) {
+        // replacing a link would leave what it points to as it was, for whoever comes by another name
+        Ok(found) if !found.is_file() => {
+            return Err(Failure::input(
+                name,
+                "the state must be a file itself, not a link to one",
+            ));
+        }
+        Ok(_) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(Failure::File(name.to_string(), error)),
+    };
+    match (found, args.new) {
         (true, true) => Err(Failure::input(
             name,
             "there is a state already: leave --new out",

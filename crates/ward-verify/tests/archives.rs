@@ -65,7 +65,15 @@ fn check(scene: &Scene, archive: &str) -> Ran {
     let archive = scene.write("archive.ward", archive);
     let held = scene.checkpoint(&small_log(), HEAD);
     let key = key();
-    scene.run(&["check", &archive, "--checkpoint", &held, "--key", &key])
+    scene.run(&[
+        "check",
+        &archive,
+        "--partial",
+        "--checkpoint",
+        &held,
+        "--key",
+        &key,
+    ])
 }
 
 #[test]
@@ -103,4 +111,23 @@ fn an_archive_of_another_log_that_names_its_own_tree() {
     let other = other_log();
     let ran = check(&scene, &archive(&other, &connected(&other)));
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
+}
+
+/// The checkpoint of the whole log fits an archive of its first blocks: nobody must take that for the log.
+#[test]
+fn an_archive_in_the_place_of_the_whole_log() {
+    let scene = Scene::new();
+    let log = small_log();
+    let archive = scene.write("trail.ward", &archive(&log, &connected(&log)));
+    let (held, key) = (scene.checkpoint(&log, HEAD), key());
+    let args = ["check", &archive, "--checkpoint", &held, "--key", &key];
+    let ran = scene.run(&args);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
+    assert!(ran.err.contains("of a log that had 50"), "{}", ran.err);
+    assert!(ran.err.contains("--partial"), "{}", ran.err);
+    let page = scene.path("page.html").display().to_string();
+    let mut args = [&args[..], &["--partial", "--out", &page]].concat();
+    args[0] = "report";
+    assert_eq!(scene.run(&args).code, 0);
+    assert!(scene.read("page.html").contains("log that had 50 entries"));
 }

@@ -5,6 +5,7 @@ mod scene;
 use scene::common::{edit_row, small_log};
 use scene::{ORIGIN, Scene, checkpoint, key, proof, request};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::symlink;
 
 #[test]
 fn a_proof_is_as_good_as_what_its_checkpoint_is_anchored_by() {
@@ -196,6 +197,8 @@ fn a_witness_refuses_a_rewritten_log_and_keeps_its_state() {
         (request(&log, 0, 0), 2),
         (request(&log, 0, 2), 2),
         (request(&log, 34, 2).replace("old 34", "old 50"), 2),
+        // what an earlier request had: no evidence that anything was rewritten
+        (request(&log, 18, 0).replace("old 18", "old 34"), 2),
         (request(&log, 34, 2).replace("\n50\n", "\n51\n"), 2),
         (String::new(), 2),
     ] {
@@ -235,6 +238,22 @@ fn a_witness_that_lost_its_state_does_not_begin_anew() {
     scene.write("state", "nonsense");
     let ran = scene.run_with(&args(&key, &[]), &request(&log, 18, 1));
     assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+}
+
+/// Replacing the link would leave the file as it was, and whoever names that would sign another history.
+#[test]
+fn a_state_under_two_names_is_refused() {
+    let scene = Scene::new();
+    let log = small_log();
+    let key = key();
+    witness(&scene);
+    symlink("elsewhere", scene.path("state")).unwrap();
+    for (new, old_size) in [(&["--new"][..], 0), (&[], 18)] {
+        let ran = scene.run_with(&args(&key, new), &request(&log, old_size, 0));
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{}", ran.err);
+        assert!(ran.err.contains("not a link"), "{}", ran.err);
+        scene.write("elsewhere", &checkpoint(&log, 0));
+    }
 }
 
 #[test]

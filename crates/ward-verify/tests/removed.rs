@@ -43,7 +43,7 @@ fn check(scene: &Scene, export: &str, log: &Log, blocks: &[u64]) -> Ran {
         .iter()
         .map(|block| scene.checkpoint(log, *block))
         .collect();
-    let mut args = vec!["check", &export, "--key", &key];
+    let mut args = vec!["check", &export, "--partial", "--key", &key];
     for held in &held {
         args.extend(["--checkpoint", held]);
     }

@@ -1,10 +1,11 @@
 //! Which blocks a time range covers.
 
-use super::super::store;
+use super::super::find::Finder;
+use super::super::store::{self, Block};
 use crate::error::{self, Result};
 use crate::pg::process::EPOCH_SHIFT;
 use pgrx::prelude::*;
-use ward_log::Violation;
+use ward_log::{Leaf, Violation, ViolationType};
 
 /// A time range, in microseconds since 1970; None is open.
 pub struct Range {
@@ -20,6 +21,8 @@ pub struct Covered {
     pub blocks: std::ops::Range<u64>,
     /// Their leaves.
     pub leaves: std::ops::Range<u64>,
+    /// The last block that its row places before the range.
+    before: Option<Block>,
 }
 
 impl Range {
@@ -62,13 +65,19 @@ impl Range {
             all: self.is_everything(),
             blocks: 0..0,
             leaves: 0..0,
+            before: None,
         };
         let mut ended = false;
         store::blocks(0, u64::MAX, |block| {
-            if ended || self.from.is_some_and(|from| block.sealed_at < from) {
+            if ended {
                 return;
             }
             if covered.blocks.is_empty() {
+                // once the range has begun, no row takes a block out of it
+                if self.from.is_some_and(|from| block.sealed_at < from) {
+                    covered.before = Some(block);
+                    return;
+                }
                 covered.blocks.start = block.block_no;
                 covered.leaves.start = block.first_leaf;
             }
@@ -82,6 +91,45 @@ impl Range {
         }
         covered
     }
+
+    /// What is wrong with the beginning of what is covered. Only rows of blocks say when those before were sealed, and nothing
+    /// of them is verified. The times of sealing never descend, so the seal leaf of the last one tells of all.
+    pub fn misplaced(&self, covered: &Covered) -> Option<Violation> {
+        let (from, before) = (self.from?, covered.before.as_ref()?);
+        let last = store::last_block()?;
+        (!is_sealed_before(before, from, &last)).then(|| Violation {
+            kind: ViolationType::BlockAltered,
+            block: Some(before.block_no),
+            entry: None,
+            detail:
+                "nothing shows that the block was sealed before the time range, as its row says"
+                    .to_owned(),
+        })
+    }
+}
+
+/// Whether the seal leaf of a block, which the log has, says that it was sealed before `from`; or whether that was pruned,
+/// as a leaf of the log says: what was pruned with it cannot be verified any more.
+fn is_sealed_before(block: &Block, from: i64, last: &Block) -> bool {
+    let Some(index) = block.tree_size.checked_sub(1) else {
+        return false;
+    };
+    if index >= last.tree_size {
+        return false;
+    }
+    let head = (last.tree_size, &last.root);
+    if let Some((leaf, _)) = Finder::new().leaf(index) {
+        return matches!(Leaf::parse(&leaf), Ok(Leaf::Seal(seal))
+            if seal.block_no == block.block_no && seal.sealed_at < from)
+            && store::has_leaf(head, index, &leaf);
+    }
+    let mut pruned = false;
+    store::orders_from(index, |id, leaf, _| {
+        pruned |= matches!(Leaf::parse(leaf), Ok(Leaf::Prune(prune))
+            if (prune.from..prune.to).contains(&index))
+            && store::has_leaf(head, id, leaf);
+    });
+    pruned
 }
 
 impl Covered {

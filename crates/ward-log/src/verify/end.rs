@@ -43,7 +43,8 @@ impl<S: LogSource> Verifier<'_, S> {
         self.check_extension();
         self.removals.do_later(&mut self.report);
         self.removals.report(&mut self.report);
-        if stored_size != self.next && self.report.count == 0 {
+        // that it is not the log of a checkpoint does not explain that it is shorter or longer than it says
+        if stored_size != self.next && self.report.count == self.report.mismatches {
             self.report.add(
                 ViolationType::SizeMismatch,
                 None,
@@ -65,6 +66,15 @@ impl<S: LogSource> Verifier<'_, S> {
         }
         self.missing(size);
         self.heads.retain(|(head, _)| *head <= size);
+        if self.block.is_some() {
+            // neither its seal leaf nor the row of the block behind says so: its own row leaves out its end
+            self.report.add(
+                ViolationType::BlockAltered,
+                Some(self.block_no),
+                None,
+                "the block's row makes it shorter than it is",
+            );
+        }
         self.end_blocks();
         self.removals.do_later(&mut self.report);
         self.removals.report(&mut self.report);

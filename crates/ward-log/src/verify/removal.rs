@@ -46,7 +46,7 @@ impl Order {
         let mut table = Vec::new();
         leaf.encode_table(&mut table);
         Self::Erase {
-            key: record_key(&table_key(&table), leaf.record_id),
+            key: record_key(&table_key(&table), Some(leaf.record_id)),
             erased: Erased {
                 entry,
                 schema: leaf.schema.to_owned(),
@@ -63,8 +63,12 @@ fn table_key(table_part: &[u8]) -> Hash {
     labelled(b"table", table_part)
 }
 
-fn record_key(table: &Hash, record_id: &str) -> Hash {
-    labelled(table, record_id.as_bytes())
+/// A row without a record id is none of the record with the empty one: no erase leaf speaks of it.
+fn record_key(table: &Hash, record_id: Option<&str>) -> Hash {
+    match record_id {
+        Some(id) => labelled(table, id.as_bytes()),
+        None => labelled(b"no record", table),
+    }
 }
 
 /// Missing leaves.
@@ -72,6 +76,24 @@ struct Gap {
     block: u64,
     first: u64,
     end: u64,
+}
+
+impl Gap {
+    /// What of it lies before a leaf.
+    fn before(&self, leaf: u64) -> Option<Gap> {
+        (self.first < leaf).then_some(Gap {
+            end: self.end.min(leaf),
+            ..*self
+        })
+    }
+
+    /// What of it lies from a leaf on.
+    fn behind(&self, leaf: u64) -> Option<Gap> {
+        (leaf < self.end).then_some(Gap {
+            first: self.first.max(leaf),
+            ..*self
+        })
+    }
 }
 
 /// Missing images of one record.
@@ -95,7 +117,7 @@ pub(super) struct Removals {
     /// The table of each shape.
     tables: HashMap<Hash, Hash>,
     /// Missing images of the block that is being read: entry, shape, record id.
-    unresolved: Vec<(u64, Hash, String)>,
+    unresolved: Vec<(u64, Hash, Option<String>)>,
     images: HashMap<Hash, Images>,
     /// Orders of the block that is being read, with their leaves' indexes.
     orders: Vec<(u64, Order)>,
@@ -154,7 +176,7 @@ impl Removals {
             && self
                 .gaps
                 .last()
-                .is_some_and(|gap| gap.end + PRUNE_UNIT > size)
+                .is_some_and(|gap| gap.end.saturating_add(PRUNE_UNIT) > size)
     }
 
     pub(super) fn add_head(&mut self, size: u64, root: Hash) {
@@ -163,7 +185,7 @@ impl Removals {
 
     /// The image of row leaf `index` is missing.
     pub(super) fn image_missing(&mut self, index: u64, row: &RowLeaf<'_>) {
-        let record_id = row.record_id.unwrap_or_default().to_owned();
+        let record_id = row.record_id.map(str::to_owned);
         self.unresolved.push((index, row.shape, record_id));
     }
 
@@ -206,7 +228,7 @@ impl Removals {
                 first: entry,
                 count: 0,
             };
-            let key = record_key(table, &record_id);
+            let key = record_key(table, record_id.as_deref());
             self.images.entry(key).or_insert(images).count += 1;
         }
         for (entry, order) in mem::take(&mut self.orders) {
@@ -245,8 +267,10 @@ impl Removals {
         if self.is_other_tree(leaf) {
             return Err(OTHER_TREE);
         }
-        match self.heads.get(&leaf.to) {
-            Some((_, time)) if self.time.saturating_sub(*time) < leaf.period => {
+        // The time behind `to` is not known where the leaves there are not missing. Those that are were not sealed later
+        // than the last one that is.
+        match self.heads.range(..=leaf.to).next_back() {
+            Some((_, (_, time))) if self.time.saturating_sub(*time) < leaf.period => {
                 Err("the prune leaf names leaves that were too young")
             }
             _ => Ok(()),
@@ -254,22 +278,20 @@ impl Removals {
     }
 
     fn prune(&mut self, entry: u64, leaf: &PruneLeaf) {
+        // gaps ascend; a hostile log has many, and as many orders
+        let first = self.gaps.partition_point(|gap| gap.end <= leaf.from);
+        let behind = self.gaps.partition_point(|gap| gap.first < leaf.to);
         let mut missing = 0;
-        let mut rest = Vec::new();
-        for gap in mem::take(&mut self.gaps) {
-            let (first, end) = (gap.first.max(leaf.from), gap.end.min(leaf.to));
-            if first >= end {
-                rest.push(gap);
-                continue;
-            }
-            missing += end - first;
-            for (first, end) in [(gap.first, first), (end, gap.end)] {
-                if first < end {
-                    rest.push(Gap { first, end, ..gap });
-                }
-            }
+        if first < behind {
+            let left = [
+                self.gaps[first].before(leaf.from),
+                self.gaps[behind - 1].behind(leaf.to),
+            ];
+            let gone = self.gaps.splice(first..behind, left.into_iter().flatten());
+            missing = gone
+                .map(|gap| gap.end.min(leaf.to) - gap.first.max(leaf.from))
+                .sum();
         }
-        self.gaps = rest;
         self.pruned_leaves += missing;
         if missing > 0 {
             self.last_removal = self.last_removal.max(Some(entry));

@@ -145,6 +145,8 @@ pub(super) struct Reporter<'a> {
     sink: &'a mut dyn FnMut(Violation),
     pending: Vec<Violation>,
     pub(super) count: u64,
+    /// How many of them are contradicted checkpoints.
+    pub(super) mismatches: u64,
 }
 
 /// Beyond this many, violations are passed on at once: a log that is wrong throughout must not fill the memory.
@@ -156,6 +158,7 @@ impl<'a> Reporter<'a> {
             sink,
             pending: Vec::new(),
             count: 0,
+            mismatches: 0,
         }
     }
 
@@ -168,6 +171,7 @@ impl<'a> Reporter<'a> {
         detail: impl Into<String>,
     ) {
         self.count += 1;
+        self.mismatches += u64::from(kind == ViolationType::CheckpointMismatch);
         self.pending.push(Violation {
             kind,
             block,

@@ -1,6 +1,6 @@
 //! The leaves of one transaction: contiguous, numbered, chained, and closed by a trailer.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use crate::chain::TransactionChain;
 use crate::hash::Hash;
@@ -28,7 +28,7 @@ pub(super) struct Known {
     pub(super) shapes: HashSet<Hash>,
     pub(super) last_shape: Option<Hash>,
     /// Shapes that rows of this block name and that have not been seen yet, with the first such row.
-    pub(super) awaited_shapes: Vec<(Hash, u64)>,
+    pub(super) awaited_shapes: BTreeMap<Hash, u64>,
     /// A leaf could not be read: a shape nobody knows may have been in it.
     pub(super) incomplete: bool,
 }
@@ -50,8 +50,8 @@ impl Known {
         }
         if self.shapes.contains(id) {
             self.last_shape = Some(*id);
-        } else if !self.awaited_shapes.iter().any(|(shape, _)| shape == id) {
-            self.awaited_shapes.push((*id, entry));
+        } else {
+            self.awaited_shapes.entry(*id).or_insert(entry);
         }
     }
 }
