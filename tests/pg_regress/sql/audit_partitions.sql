@@ -156,7 +156,7 @@ SELECT count(*) > 0 AS read FROM ward.audit_trail;
 SELECT set_config(name, 'off', false) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
 SELECT ward.seal_audit_trail() > 0 AS sealed;
 SELECT is_valid, reason FROM ward.verify_audit_trail_integrity();
-SELECT evtname, evtenabled, obj_description(oid, 'pg_event_trigger') IS NOT NULL AS commented FROM pg_event_trigger;
+SELECT evtname, evtenabled, obj_description(oid, 'pg_event_trigger') IS NOT NULL AS commented FROM pg_event_trigger ORDER BY 1;
 -- The event trigger goes with the extension.
 DROP EXTENSION pg_ward CASCADE;
 SELECT count(*) FROM pg_event_trigger;
