@@ -229,7 +229,8 @@ fn prepare(interval: Duration) -> Result<Step> {
     };
     Spi::run_with_args(
         "INSERT INTO ward.audit_checkpoints (origin, tree_size, note) VALUES ($1, $2, $3) \
-         ON CONFLICT (origin, tree_size) DO UPDATE SET note = excluded.note, signed_at = excluded.signed_at",
+         ON CONFLICT (origin, tree_size) DO UPDATE SET note = excluded.note, signed_at = excluded.signed_at, \
+           cosigned_by = excluded.cosigned_by",
         &[
             origin.as_str().into(),
             (block.tree_size as i64).into(),

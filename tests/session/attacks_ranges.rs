@@ -1,7 +1,8 @@
 //! What a superuser can do to the log's tables so that the verification of a part does not see what he has altered.
 
+use crate::audited_table;
 use crate::verify_sql::{entry_of, flip, four_blocks, range};
-use ward_tests::{Cluster, number, run, seal_and_verify, tamper};
+use ward_tests::{Cluster, Options, number, run, seal_and_verify, tamper, text, verify};
 
 #[test]
 fn blocks_that_are_said_to_be_older_or_younger_than_they_are() {
@@ -127,4 +128,37 @@ fn an_erasure_behind_the_range_that_only_stored_hashes_know_of() {
     );
     let found = range(&mut client, "-infinity", &moments[0]);
     assert_eq!(found.first_bad_entry, Some(entry), "{found:?}");
+}
+
+/// What was written in a former xid space must not come again in a later one. A prepared transaction stands for it here, and
+/// what the table of incarnations says of the one that began meanwhile is altered.
+#[test]
+fn a_transaction_of_a_former_xid_space_in_a_part_of_the_log() {
+    let cluster =
+        Cluster::with_extension_and(Options::default().set("max_prepared_transactions", "2"));
+    let mut client = cluster.superuser();
+    audited_table(&mut client);
+    run(&mut client, "INSERT INTO t VALUES (1, 'a')");
+    seal_and_verify(&mut client);
+    run(
+        &mut client,
+        "BEGIN; INSERT INTO t VALUES (2, 'prepared'); PREPARE TRANSACTION 'p'",
+    );
+    run(&mut client, "SELECT ward.declare_restore('a rehearsal')");
+    seal_and_verify(&mut client);
+    run(&mut client, "COMMIT PREPARED 'p'");
+    seal_and_verify(&mut client);
+    run(&mut client, "INSERT INTO t VALUES (3, 'c')");
+    seal_and_verify(&mut client);
+    let sealed = "SELECT sealed_at::text FROM ward.audit_blocks JOIN ward.audit_trail USING (block_no) WHERE record_id = '2'";
+    let sealed = text(&mut client, sealed).unwrap();
+    let found = range(&mut client, &sealed, "infinity");
+    assert!(found.is_valid, "{found:?}");
+    run(
+        &mut client,
+        "UPDATE ward.audit_log SET new_xids = true WHERE reason LIKE 'declared%'",
+    );
+    let reason = range(&mut client, &sealed, "infinity").reason.unwrap();
+    assert!(reason.starts_with("incarnation_unknown"), "{reason}");
+    assert!(verify(&mut client).is_valid);
 }

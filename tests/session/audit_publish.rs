@@ -291,3 +291,33 @@ fn rewritten(cluster: &Cluster, client: &mut Client) {
     let state = text(client, STATE).unwrap();
     assert!(state.contains("contradicts"), "{state}");
 }
+
+/// A log that was put back is signed again under a size that a former one was cosigned at.
+#[test]
+fn a_checkpoint_that_is_signed_again_is_not_called_cosigned() {
+    let mut cluster =
+        Cluster::with_extension_and(Options::default().set("ward.checkpoint_interval", "0"));
+    let mut client = cluster.superuser();
+    audited_table(&mut client);
+    run(&mut client, "INSERT INTO t VALUES (1, 'a')");
+    seal_and_verify(&mut client);
+    wait_published(&mut client);
+    run(
+        &mut client,
+        "UPDATE ward.audit_checkpoints SET cosigned_by = '{witness.example/w}', signed_at = '2000-01-01';
+         INSERT INTO ward.audit_checkpoints (origin, tree_size, note)
+             SELECT origin, tree_size + 100, note FROM ward.audit_checkpoints ORDER BY tree_size DESC LIMIT 1",
+    );
+    drop(client);
+    // the next worker does not know what was published
+    cluster.restart();
+    let mut client = cluster.superuser();
+    let again = "SELECT count(*) FROM ward.audit_checkpoints
+        WHERE tree_size = (SELECT max(tree_size) FROM ward.audit_blocks) AND signed_at > '2000-01-01'";
+    wait_until("it is signed again", || {
+        run(&mut client, "SELECT ward.seal_audit_trail()");
+        number(&mut client, again) == 1
+    });
+    let cosigned = format!("{again} AND cosigned_by <> '{{}}'");
+    assert_eq!(number(&mut client, &cosigned), 0);
+}

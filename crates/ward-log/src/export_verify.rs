@@ -242,7 +242,9 @@ impl<'a> ExportVerifier<'a> {
         let row = before.and_then(|before| self.held.borrow().blocks.get(&before).cloned());
         // no block is empty: a part of a log that says it is the whole would be verified with less
         let whole = header.first_block == 0;
-        if whole != (first == 0) || row.as_ref().map_or(0, |row| row.tree_size) != first {
+        // beyond the numbers of any log there is none behind it
+        let beyond = i64::try_from(header.first_block.max(first)).is_err();
+        if beyond || whole != (first == 0) || row.as_ref().map_or(0, |row| row.tree_size) != first {
             return Err(ExportError::BadStart);
         }
         let root = row.map(|row| row.root);

@@ -5,8 +5,8 @@ mod common;
 use common::{Builder, Log, Stored, edit_row, insert, options, seen, small_log};
 use proptest::prelude::*;
 use ward_log::{
-    ExportError, ExportHeader, ExportSummary, ExportVerifier, ExportWriter, Hash, Leaf, LogSource,
-    Operation, Options, Violation, empty_root,
+    BlockInfo, ExportError, ExportHeader, ExportSummary, ExportVerifier, ExportWriter, Hash, Leaf,
+    LogSource, Operation, Options, Violation, empty_root,
 };
 
 type Leaves = Vec<(u64, Vec<u8>, Option<Vec<u8>>)>;
@@ -419,4 +419,39 @@ fn a_leaf_beyond_all_numbers_with_a_hash_stored_for_it() {
     log.tiles.insert((0, u64::MAX >> 8), vec![hash; 256]);
     let found = log.found();
     assert_eq!(found, [("entry_unexpected", None, Some(u64::MAX))]);
+}
+
+#[test]
+fn a_part_that_begins_beyond_all_numbers() {
+    for (first_block, first_leaf) in [(u64::MAX, 18), (1, u64::MAX)] {
+        let mut log = small_log();
+        for block_no in [first_block - 1, first_block] {
+            let row = BlockInfo {
+                block_no,
+                tree_size: first_leaf,
+                ..log.blocks[&0].clone()
+            };
+            log.blocks.insert(block_no, row);
+        }
+        let mut source = Stored(&log);
+        let header = ExportHeader {
+            origin: String::new(),
+            first_block,
+            first_leaf,
+            blocks: u64::MAX,
+            size: 50,
+            taken_at: 0,
+        };
+        let mut writer = ExportWriter::new(header, None, &[], &[], &mut source);
+        for entry in log.entries.iter().skip(18) {
+            let image = entry.image.as_deref();
+            writer.leaf(entry.index, &entry.leaf, image, &mut source);
+        }
+        writer.finish(&mut source);
+        let lines: Vec<_> = std::iter::from_fn(|| writer.next_line()).collect();
+        assert_eq!(
+            read(&lines, options()).0.unwrap_err(),
+            ExportError::BadStart
+        );
+    }
 }

@@ -12,6 +12,9 @@ const KEY_CHANGE: u8 = 0x16;
 const RESTORE: u8 = 0x17;
 /// More of a kind than these are not listed.
 const MAX_LISTED: usize = 1000;
+/// More histories than these are not known: a log that was restored every day for a century has fewer, and what is not known
+/// would be taken for another log's.
+const MAX_HISTORIES: usize = 0x1_0000;
 
 /// A history: the log's creation, or a restore or copy from which it went on.
 #[derive(Debug, Clone, Serialize)]
@@ -120,7 +123,7 @@ impl Trail {
     fn control(&mut self, entry: u64, bytes: &[u8]) {
         match Leaf::parse(bytes) {
             Ok(Leaf::Seal(leaf)) => self.block = Some(leaf.first_leaf),
-            Ok(Leaf::Incarnation(leaf)) if self.histories.len() < MAX_LISTED => {
+            Ok(Leaf::Incarnation(leaf)) if self.histories.len() < MAX_HISTORIES => {
                 let beginning = leaf.beginning();
                 self.histories.push(History {
                     entry,
@@ -177,7 +180,7 @@ impl Trail {
 
     /// Adds the histories that began before a partial export.
     pub fn begin_behind(&mut self, incarnations: &[[u8; 16]]) {
-        let first = incarnations.len().saturating_sub(MAX_LISTED);
+        let first = incarnations.len().saturating_sub(MAX_HISTORIES);
         self.earlier = incarnations[first..].iter().map(hex::encode).collect();
     }
 

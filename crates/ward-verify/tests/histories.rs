@@ -264,3 +264,18 @@ fn a_key_counts_for_every_history_of_the_log() {
     let (ran, _) = check(&shared().log, &[&held], &[&old]);
     assert_eq!(ran.code, 2, "{}", ran.out);
 }
+
+#[test]
+fn a_checkpoint_of_the_last_of_many_histories() {
+    let mut builder = shared();
+    let mut last = HERE;
+    for number in 0..1_100_u64 {
+        last[..8].copy_from_slice(&number.to_be_bytes());
+        builder.begin(last, "promoted", seen(102));
+    }
+    let held = note(&builder.log, 1_000, last, &[&SEED]);
+    let key = vkey(&origin([9; 16]), &SEED).unwrap();
+    let (ran, outcome) = check(&builder.log, &[&held], &[&key]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert_eq!(outcome["histories"].as_array().unwrap().len(), 1_101);
+}
