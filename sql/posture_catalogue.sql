@@ -128,6 +128,8 @@ CREATE TABLE ward.posture_waiver (
     ended_by   name,
     ended_at   timestamptz CHECK ((ended_at IS NULL) = (ended_by IS NULL))
 );
+-- It has no key, and could not be updated while all tables are published.
+ALTER TABLE ward.posture_waiver REPLICA IDENTITY FULL;
 CREATE UNIQUE INDEX posture_waiver_in_force ON ward.posture_waiver (check_id, object) WHERE ended_at IS NULL;
 COMMENT ON TABLE ward.posture_waiver IS
     'Findings that somebody accepted, and those that were accepted once. Changed only by waive_finding() and unwaive_finding().';

@@ -1,6 +1,6 @@
 //! Background workers: the launcher, and one sealing worker per database that has entries to seal.
 
-use super::process;
+use super::{owner, process};
 use crate::audit::worker;
 use pgrx::bgworkers::{
     BackgroundWorker, BackgroundWorkerBuilder, BgWorkerStartTime, SignalWakeFlags,
@@ -250,11 +250,17 @@ pub fn assigned_xid() -> u64 {
     unsafe { pg_sys::GetTopFullTransactionId().value }
 }
 
-/// Whether transaction `xid` is older than every snapshot in use in the cluster.
+/// Whether transaction `xid` is older than every snapshot in use that may read the log's tables: those of this database,
+/// and of standbys that say so. Snapshots of other databases, and what only logical decoding needs, do not count.
 pub fn seen_by_all(xid: u64) -> bool {
-    // SAFETY: NULL asks for the horizon of shared relations, which is the most conservative one.
+    let Some(log) = owner::table(c"audit_log") else {
+        return false;
+    };
+    // SAFETY: raises if the table is gone; it is open while it is asked about.
     unsafe {
-        let horizon = pg_sys::GetOldestNonRemovableTransactionId(std::ptr::null_mut());
+        let relation = pg_sys::table_open(log, pg_sys::AccessShareLock as i32);
+        let horizon = pg_sys::GetOldestNonRemovableTransactionId(relation);
+        pg_sys::table_close(relation, pg_sys::NoLock as i32);
         pg_sys::TransactionIdPrecedes(pg_sys::TransactionId::from(xid as u32), horizon)
     }
 }

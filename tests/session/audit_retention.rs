@@ -325,6 +325,26 @@ fn an_archive_of_a_segment_with_erased_values() {
 }
 
 #[test]
+fn values_are_erased_while_a_logical_slot_and_another_database_lag_behind() {
+    let (cluster, mut client) = server();
+    let mut other = cluster.client("postgres", "postgres");
+    run(
+        &mut client,
+        "SELECT pg_create_logical_replication_slot('idle', 'pgoutput')",
+    );
+    run(
+        &mut other,
+        "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1",
+    );
+    insert(&mut client, 1, 10);
+    run(
+        &mut client,
+        "SELECT ward.erase_audit_images('t', '7', 'request 21')",
+    );
+    carried_out(&mut client);
+}
+
+#[test]
 fn a_shorter_period_takes_effect_after_the_old_one() {
     let (_cluster, mut client) = server();
     let state = "SELECT concat_ws(' ', period, '|', next_period, next_from > now() + '6 years') FROM ward.audit_retention";

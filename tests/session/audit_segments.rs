@@ -41,3 +41,24 @@ fn segments_are_compressed_and_what_cannot_be_is_kept_whole() {
                 WHERE t.id > 6000";
     assert_eq!(text(&mut client, same).as_deref(), Some("true"));
 }
+
+#[test]
+fn an_event_trigger_that_refuses_new_tables_does_not_stop_sealing() {
+    let cluster = Cluster::with_extension();
+    let mut client = cluster.superuser();
+    run(
+        &mut client,
+        "CREATE TABLE t (id bigint PRIMARY KEY);
+         CREATE FUNCTION refuse() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'no new tables'; END $$;
+         CREATE EVENT TRIGGER refuse ON ddl_command_start WHEN TAG IN ('CREATE TABLE', 'ALTER TABLE', 'DROP TABLE')
+             EXECUTE FUNCTION refuse()",
+    );
+    assert!(client.simple_query("CREATE TABLE other ()").is_err());
+    run(
+        &mut client,
+        "ALTER EVENT TRIGGER refuse DISABLE; SELECT ward.enable_audit('t'); ALTER EVENT TRIGGER refuse ENABLE",
+    );
+    run(&mut client, "INSERT INTO t VALUES (1)");
+    seal_and_verify(&mut client);
+    assert!(client.simple_query("CREATE TABLE other ()").is_err());
+}

