@@ -112,6 +112,7 @@ pub fn signers(size: u64) -> Result<Vec<InternalKey>> {
     };
     let mut signers = Vec::new();
     let mut key = first.old_key;
+    let mut followed = 0;
     while let Some(change) = changes
         .iter()
         .filter(covered)
@@ -121,7 +122,9 @@ pub fn signers(size: u64) -> Result<Vec<InternalKey>> {
             signers.insert(0, version(&key)?);
         }
         key = change.new_key;
-        if signers.len() > changes.len() {
+        followed += 1;
+        if followed > changes.len() {
+            // in a circle, which only tampering can store
             return Err(unknown());
         }
     }
