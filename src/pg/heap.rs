@@ -63,6 +63,37 @@ pub unsafe fn deform<const N: usize>(
     }
 }
 
+/// Calls `visit` with the columns of the row at a place (block, offset), if the active snapshot sees one there.
+///
+/// # Safety
+/// `relation` is open. The values are valid during the visit only.
+pub unsafe fn fetch<const N: usize, R>(
+    relation: pg_sys::Relation,
+    place: (u32, u16),
+    visit: impl FnOnce([Option<pg_sys::Datum>; N]) -> R,
+) -> Option<R> {
+    // SAFETY: a zeroed HeapTupleData with t_self set is what heap_fetch expects; the pin, and with it the tuple, is kept
+    // until the visit is over.
+    unsafe {
+        let mut tuple = pg_sys::HeapTupleData::default();
+        pgrx::itemptr::item_pointer_set_all(&mut tuple.t_self, place.0, place.1);
+        let mut buffer: pg_sys::Buffer = 0;
+        let seen = pg_sys::heap_fetch(
+            relation,
+            pg_sys::GetActiveSnapshot(),
+            &mut tuple,
+            &mut buffer,
+            false,
+        );
+        if !seen {
+            return None;
+        }
+        let result = visit(deform(&mut tuple, (*relation).rd_att));
+        pg_sys::ReleaseBuffer(buffer);
+        Some(result)
+    }
+}
+
 /// Calls `use_bytes` with the payload of a varlena datum, detoasted if need be.
 ///
 /// # Safety

@@ -155,20 +155,22 @@ impl Shared {
         let skipped = (task - part.first_task) as u32 * TASK_PAGES;
         let first = part.first_page + skipped;
         let pages = TASK_PAGES.min(part.pages - skipped);
-        // SAFETY: the slot belongs to whoever has claimed the task, until `holds` says so.
-        let slot = unsafe { &mut *self.slot(task) };
+        let slot = self.slot(task);
+        // SAFETY: leaves and count belong to whoever has begun the task, until `holds` says so; others use the rest of the slot.
+        let (leaves, count_of) = unsafe { (&mut (*slot).leaves, &mut (*slot).count) };
         let mut count = 0;
         segment::scan_pages(part.table.into(), first, pages, |stored| {
             segment::each_leaf(0, stored.records, |_, leaf, image| {
-                if let Some(place) = slot.leaves.get_mut(count) {
+                if let Some(place) = leaves.get_mut(count) {
                     *place = Prepared::new(leaf, image).to_bytes();
                     count += 1;
                 }
             });
             count < CAPACITY
         });
-        slot.count = count as u64;
-        slot.holds.store(task + 1, Ordering::Release);
+        *count_of = count as u64;
+        // SAFETY: the slot stays, and this part of it is atomic.
+        unsafe { &(*slot).holds }.store(task + 1, Ordering::Release);
     }
 }
 

@@ -240,30 +240,17 @@ impl Journal {
 
     /// Appends the bytes of chunk `id` to `out` if the active snapshot sees it at its place.
     pub fn fetch(&self, id: &ChunkId, out: &mut Vec<u8>) -> bool {
-        // SAFETY: a zeroed HeapTupleData with t_self set is what heap_fetch expects; the buffer pin
-        // is released before returning.
-        unsafe {
-            let mut tuple = pg_sys::HeapTupleData::default();
-            pgrx::itemptr::item_pointer_set_all(&mut tuple.t_self, id.tid.0, id.tid.1);
-            let mut buffer: pg_sys::Buffer = 0;
-            let seen = pg_sys::heap_fetch(
-                self.relation,
-                pg_sys::GetActiveSnapshot(),
-                &mut tuple,
-                &mut buffer,
-                false,
-            );
-            if !seen {
-                return false;
-            }
-            let stored = heap::deform(&mut tuple, (*self.relation).rd_att);
-            // Vacuum may have given the place of a rolled-back chunk to another one.
-            let same = self.chunk_id(id.tid, &stored) == Some(*id);
-            if let Some(data) = stored[3].filter(|_| same) {
-                heap::with_bytes(data, |bytes| out.extend_from_slice(bytes));
-            }
-            pg_sys::ReleaseBuffer(buffer);
-            same
-        }
+        // SAFETY: the relation is open; the bytes are copied during the visit.
+        let same = unsafe {
+            heap::fetch(self.relation, (id.tid.0, id.tid.1), |stored| {
+                // Vacuum may have given the place of a rolled-back chunk to another one.
+                let same = self.chunk_id(id.tid, &stored) == Some(*id);
+                if let Some(data) = stored[3].filter(|_| same) {
+                    heap::with_bytes(data, |bytes| out.extend_from_slice(bytes));
+                }
+                same
+            })
+        };
+        same.unwrap_or(false)
     }
 }

@@ -95,26 +95,11 @@ impl Search {
 
     /// Calls `visit` with the first leaf and the records of the row at a place, if the active snapshot sees one there.
     pub fn read<R>(&self, place: (u32, u16), visit: impl FnOnce(u64, &Records) -> R) -> Option<R> {
-        // SAFETY: a zeroed HeapTupleData with t_self set is what heap_fetch expects; the pin, and with it the tuple, is
-        // kept until the visit is over.
+        // SAFETY: the relation is open; the records are lent for the visit.
         unsafe {
-            let mut tuple = pg_sys::HeapTupleData::default();
-            pgrx::itemptr::item_pointer_set_all(&mut tuple.t_self, place.0, place.1);
-            let mut buffer: pg_sys::Buffer = 0;
-            let seen = pg_sys::heap_fetch(
-                self.relation,
-                pg_sys::GetActiveSnapshot(),
-                &mut tuple,
-                &mut buffer,
-                false,
-            );
-            if !seen {
-                return None;
-            }
-            let [first, records] = heap::deform(&mut tuple, (*self.relation).rd_att);
-            let result = visit(number(first), &Records(records));
-            pg_sys::ReleaseBuffer(buffer);
-            Some(result)
+            heap::fetch(self.relation, place, |[first, records]| {
+                visit(number(first), &Records(records))
+            })
         }
     }
 
