@@ -22,6 +22,7 @@ pub use writer::IndexWriter;
 
 use crate::audit::find;
 use pairs::Run;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// Up to so many leaves, the last ones, have no index yet.
@@ -58,10 +59,10 @@ pub fn look_up(record: &str, tags: &Tags, size: u64) -> Found {
     let mut covered = Vec::new();
     // Which runs there are follows from the size: the largest that fit, or those that one is made of while it is not
     // made yet. To ask the table for them all would meet every run that was joined and is not vacuumed yet.
-    let mut wanted: Vec<Run> = Run::within(0..size - size % LEAST, Run::TOP).collect();
+    let mut wanted: BTreeSet<Run> = Run::within(0..size - size % LEAST, Run::TOP).collect();
     while !wanted.is_empty() {
         for (run, pages) in runs::look_up(&wanted, low, high) {
-            wanted.retain(|other| *other != run);
+            wanted.remove(&run);
             let mut pairs = Vec::new();
             if !pairs::read(&pages, low, high, &mut pairs) {
                 found.damaged = true;

@@ -5,6 +5,7 @@ use crate::error::{self, Result};
 use crate::pg::owner;
 use crate::pg::query::{self, Arg, Row};
 use pgrx::prelude::*;
+use std::collections::BTreeSet;
 
 /// Pages per INSERT.
 const BATCH: usize = 64;
@@ -132,7 +133,7 @@ pub fn present() -> Vec<Run> {
 }
 
 /// Of `wanted` the runs that are there, each with the pages that may hold a pair between `low` and `high`.
-pub fn look_up(wanted: &[Run], low: u64, high: u64) -> Vec<(Run, Vec<Page>)> {
+pub fn look_up(wanted: &BTreeSet<Run>, low: u64, high: u64) -> Vec<(Run, Vec<Page>)> {
     let levels: Vec<u64> = wanted.iter().map(|run| run.level.into()).collect();
     let numbers: Vec<u64> = wanted.iter().map(|run| run.number).collect();
     let mut stored = Stored::default();
