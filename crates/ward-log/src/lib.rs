@@ -38,12 +38,12 @@ pub use export_verify::{ExportSummary, ExportVerifier};
 pub use hash::{Hash, empty_root, leaf_hash, node_hash};
 pub use image::{Cut, Image, ImageWriter, MAX_IMAGE_LEN, Value, Values, image_commitment};
 pub use leaf::{
-    AuditMac, Beginning, Column, ColumnKind, ContextLeaf, ContextSource, Details, EraseLeaf,
-    EventLeaf, IncarnationLeaf, KeyChangeLeaf, Leaf, LeafHeader, MAX_CONTROL_LEAF_LEN,
-    MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN, MAX_LEAF_LEN, MAX_NAME_LEN, MAX_RECORD_ID_LEN,
-    MAX_TEXT_LEN, Operation, PRUNE_UNIT, PruneLeaf, RestoreLeaf, RetentionLeaf, RetentionPolicy,
-    RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot, TrailerLeaf, ViolationKind,
-    ViolationLeaf, record_id_text, record_of,
+    AuditMac, Beginning, Column, ColumnKind, Context, ContextPlace, ContextSource, Details,
+    EntryFrame, EraseLeaf, EventLeaf, IncarnationLeaf, KeyChangeLeaf, Leaf, MAX_CONTEXT_TEXT_LEN,
+    MAX_CONTROL_LEAF_LEN, MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN, MAX_LEAF_LEN, MAX_NAME_LEN,
+    MAX_RECORD_ID_LEN, MAX_TEXT_LEN, MacCheck, Operation, PRUNE_UNIT, PruneLeaf, RestoreLeaf,
+    RetentionLeaf, RetentionPolicy, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot,
+    Trailer, ViolationKind, ViolationLeaf, has_trailer, holds_context, record_id_text, record_of,
 };
 pub use note::{KeyKind, SignedNote, VerifierKey};
 pub use proof::{

@@ -86,6 +86,10 @@ impl<'a> Reader<'a> {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.rest.is_empty()
     }

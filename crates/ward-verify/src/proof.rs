@@ -190,8 +190,8 @@ fn change(record: &Record<'_>) -> Option<Change> {
     Some(Change {
         operation: row.operation.as_str(),
         record_id: row.record_id.map(str::to_owned),
-        occurred_at: time::text(row.occurred_at),
-        transaction_id: row.xid,
+        occurred_at: time::text(row.frame.occurred_at),
+        transaction_id: row.frame.xid,
         values_verified: record.image.is_some(),
     })
 }

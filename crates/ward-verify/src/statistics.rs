@@ -47,7 +47,7 @@ impl Statistics {
                     }
                     None => self.other[operation] += 1,
                 }
-                let day = time::day(row.occurred_at);
+                let day = time::day(row.frame.occurred_at);
                 if self.days.len() < MAX_KEYS || self.days.contains_key(&day) {
                     *self.days.entry(day).or_default() += 1;
                 } else {

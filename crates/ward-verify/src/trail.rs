@@ -2,10 +2,9 @@
 
 use crate::time;
 use serde::Serialize;
-use ward_log::{Beginning, Leaf};
+use ward_log::{Beginning, Leaf, holds_context};
 
 /// Type bytes of the leaves that are looked at (docs/log-format.md).
-const CONTEXT: u8 = 0x02;
 const SEAL: u8 = 0x10;
 const INCARNATION: u8 = 0x11;
 const KEY_CHANGE: u8 = 0x16;
@@ -99,7 +98,7 @@ pub struct Trail {
     pub histories: Vec<History>,
     pub restores: Vec<Restore>,
     pub key_changes: Vec<KeyChange>,
-    /// The context leaf last seen, and its index.
+    /// The last entry that holds a context, and its index.
     context: Option<u64>,
     context_leaf: Vec<u8>,
     /// The first entry of the last block that has ended.
@@ -109,12 +108,12 @@ pub struct Trail {
 impl Trail {
     /// Takes a leaf.
     pub fn leaf(&mut self, entry: u64, bytes: &[u8]) {
+        if holds_context(bytes) {
+            self.context = Some(entry);
+            self.context_leaf.clear();
+            self.context_leaf.extend_from_slice(bytes);
+        }
         match bytes.first() {
-            Some(&CONTEXT) => {
-                self.context = Some(entry);
-                self.context_leaf.clear();
-                self.context_leaf.extend_from_slice(bytes);
-            }
             Some(&(SEAL | INCARNATION | KEY_CHANGE | RESTORE)) => self.control(entry, bytes),
             _ => {}
         }
@@ -142,14 +141,14 @@ impl Trail {
                 });
             }
             Ok(Leaf::Restore(leaf)) if self.restores.len() < MAX_LISTED => {
-                let back = u64::from(leaf.header.context_back);
+                let back = u64::from(leaf.frame.context.back());
                 let roles = self.roles(entry.checked_sub(back));
                 self.restores.push(Restore {
                     entry,
                     restored_size: leaf.restored_size,
                     reason: leaf.reason.to_owned(),
-                    at: time::text(leaf.header.occurred_at),
-                    transaction_id: leaf.header.xid,
+                    at: time::text(leaf.frame.occurred_at),
+                    transaction_id: leaf.frame.xid,
                     roles,
                 });
             }
@@ -170,11 +169,11 @@ impl Trail {
         if context.is_none() || context != self.context {
             return [None, None];
         }
-        match Leaf::parse(&self.context_leaf) {
-            Ok(Leaf::Context(leaf)) => {
-                [leaf.authenticated_role, leaf.current_role].map(|role| role.map(str::to_owned))
-            }
-            _ => [None, None],
+        let context = Leaf::parse(&self.context_leaf);
+        match context.ok().and_then(|leaf| leaf.context()) {
+            Some(context) => [context.authenticated_role, context.current_role]
+                .map(|role| role.map(str::to_owned)),
+            None => [None, None],
         }
     }
 

@@ -1,10 +1,9 @@
-//! Context leaves: who acts, and from where.
+//! Contexts: who acts, and from where.
 
 use crate::error::FormatError;
-use crate::leaf::{CONTEXT, MAX_TEXT_LEN, VERSION};
 use crate::wire::{Reader, put_optional_text};
 
-/// Where the identity in a context leaf comes from.
+/// Where the identity in a context comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum ContextSource {
@@ -40,17 +39,14 @@ impl ContextSource {
     }
 }
 
-/// Who acts, and from where; the rows that follow in the transaction point back to it.
+/// The longest string of a context; a writer clips longer ones at the last whole character.
+pub const MAX_CONTEXT_TEXT_LEN: u16 = 1024;
+
+/// Who acts, and from where: a part of the entry that holds it.
 ///
-/// Strings longer than [`MAX_TEXT_LEN`] bytes are clipped when encoded.
+/// Strings longer than [`MAX_CONTEXT_TEXT_LEN`] bytes are clipped when encoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContextLeaf<'a> {
-    /// The top-level transaction's full id.
-    pub xid: u64,
-    /// Index of this leaf within its transaction.
-    pub position: u32,
-    /// When the transaction started, in microseconds since 1970-01-01 UTC.
-    pub occurred_at: i64,
+pub struct Context<'a> {
     /// Where tenant, user, session and service come from.
     pub source: ContextSource,
     /// The tenant.
@@ -75,13 +71,9 @@ pub struct ContextLeaf<'a> {
     pub application_name: Option<&'a str>,
 }
 
-impl<'a> ContextLeaf<'a> {
-    /// Appends the leaf's encoding.
+impl<'a> Context<'a> {
+    /// Appends the encoding.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[CONTEXT, VERSION]);
-        out.extend_from_slice(&self.xid.to_be_bytes());
-        out.extend_from_slice(&self.position.to_be_bytes());
-        out.extend_from_slice(&self.occurred_at.to_be_bytes());
         out.push(self.source as u8);
         for text in [
             self.tenant_id,
@@ -95,40 +87,29 @@ impl<'a> ContextLeaf<'a> {
             self.current_role,
             self.application_name,
         ] {
-            put_optional_text(out, text, MAX_TEXT_LEN);
+            put_optional_text(out, text, MAX_CONTEXT_TEXT_LEN);
         }
     }
 
-    /// Puts another transaction, position and time into an encoded context leaf, so that a writer need not
-    /// encode again what has not changed.
-    pub fn move_to(
-        leaf: &mut [u8],
-        xid: u64,
-        position: u32,
-        occurred_at: i64,
-    ) -> Result<(), FormatError> {
-        let Some((&mut [CONTEXT, VERSION], place)) = leaf.split_first_chunk_mut() else {
-            return Err(FormatError::UndefinedValue("context leaf"));
-        };
-        let (place, _) = place
-            .split_first_chunk_mut::<20>()
-            .ok_or(FormatError::Truncated)?;
-        place[..8].copy_from_slice(&xid.to_be_bytes());
-        place[8..12].copy_from_slice(&position.to_be_bytes());
-        place[12..].copy_from_slice(&occurred_at.to_be_bytes());
-        Ok(())
+    /// Reads an encoding.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, FormatError> {
+        let mut reader = Reader::new(bytes);
+        let context = Self::read(&mut reader)?;
+        reader.finish()?;
+        Ok(context)
     }
 
-    pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, FormatError> {
-        let xid = reader.u64()?;
-        let position = reader.u32()?;
-        let occurred_at = reader.i64()?;
+    /// Takes an encoding off the front, which was found to be one.
+    pub(super) fn skip(reader: &mut Reader<'a>) -> Result<&'a [u8], FormatError> {
+        let mut behind = reader.clone();
+        Self::read(&mut behind)?;
+        reader.bytes(reader.len() - behind.len())
+    }
+
+    fn read(reader: &mut Reader<'a>) -> Result<Self, FormatError> {
         let source = ContextSource::parse(reader.u8()?)?;
-        let mut text = || reader.optional_text(usize::from(MAX_TEXT_LEN), "context string");
+        let mut text = || reader.optional_text(usize::from(MAX_CONTEXT_TEXT_LEN), "context string");
         Ok(Self {
-            xid,
-            position,
-            occurred_at,
             source,
             tenant_id: text()?,
             user_id: text()?,

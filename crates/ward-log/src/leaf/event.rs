@@ -1,7 +1,8 @@
 //! Event leaves: something that happened other than a change of a row.
 
 use crate::error::FormatError;
-use crate::leaf::{EVENT, VERSION};
+use crate::leaf::frame::FrameHead;
+use crate::leaf::{EVENT, EntryFrame};
 use crate::wire::{Reader, put_text};
 
 /// The longest event type; a writer clips longer ones at the last whole character.
@@ -81,14 +82,8 @@ impl<'a> Details<'a> {
 /// Something that happened other than a change of a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventLeaf<'a> {
-    /// The top-level transaction's full id.
-    pub xid: u64,
-    /// Index of this leaf within its transaction.
-    pub position: u32,
-    /// How many leaves back the context leaf of this transaction lies; at least 1.
-    pub context_back: u32,
-    /// When it happened, in microseconds since 1970-01-01 UTC.
-    pub occurred_at: i64,
+    /// Place, context and trailer.
+    pub frame: EntryFrame<'a>,
     /// How bad it is.
     pub severity: Severity,
     /// What happened, for programs; not empty.
@@ -100,25 +95,20 @@ pub struct EventLeaf<'a> {
 impl<'a> EventLeaf<'a> {
     /// Appends the leaf's encoding. An event type that is too long is clipped.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&[EVENT, VERSION]);
-        out.extend_from_slice(&self.xid.to_be_bytes());
-        out.extend_from_slice(&self.position.to_be_bytes());
-        out.extend_from_slice(&self.context_back.to_be_bytes());
-        out.extend_from_slice(&self.occurred_at.to_be_bytes());
-        out.push(self.severity as u8);
-        put_text(out, self.event_type, MAX_EVENT_TYPE_LEN);
-        put_text(out, self.details.0, MAX_DETAILS_LEN);
+        self.frame.encode(EVENT, out, |out| {
+            out.push(self.severity as u8);
+            put_text(out, self.event_type, MAX_EVENT_TYPE_LEN);
+            put_text(out, self.details.0, MAX_DETAILS_LEN);
+        });
     }
 
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, FormatError> {
+        let head = FrameHead::parse(reader)?;
         let leaf = Self {
-            xid: reader.u64()?,
-            position: reader.u32()?,
-            context_back: reader.u32()?,
-            occurred_at: reader.i64()?,
             severity: Severity::parse(reader.u8()?)?,
             event_type: reader.text(usize::from(MAX_EVENT_TYPE_LEN), "event type")?,
             details: Details(reader.text(usize::from(MAX_DETAILS_LEN), "details")?),
+            frame: head.finish(reader)?,
         };
         if leaf.event_type.is_empty() {
             return Err(FormatError::UndefinedValue("event type"));

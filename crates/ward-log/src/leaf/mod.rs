@@ -3,7 +3,7 @@
 mod context;
 mod control;
 mod event;
-mod header;
+mod frame;
 mod history;
 mod removal;
 mod retention;
@@ -13,10 +13,10 @@ mod shape;
 mod snapshot;
 mod trailer;
 
-pub use context::{ContextLeaf, ContextSource};
+pub use context::{Context, ContextSource, MAX_CONTEXT_TEXT_LEN};
 pub use control::{Beginning, IncarnationLeaf, ViolationKind, ViolationLeaf};
 pub use event::{Details, EventLeaf, MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN, Severity};
-pub use header::LeafHeader;
+pub use frame::{ContextPlace, EntryFrame, has_trailer, holds_context};
 pub use history::{KeyChangeLeaf, RestoreLeaf};
 pub use removal::{EraseLeaf, PRUNE_UNIT, PruneLeaf};
 pub use retention::{RetentionLeaf, RetentionPolicy};
@@ -24,7 +24,7 @@ pub use row::{MAX_RECORD_ID_LEN, Operation, RowLeaf, record_id_text, record_of};
 pub use seal::SealLeaf;
 pub use shape::{Column, ColumnKind, MAX_NAME_LEN, Shape, ShapeLeaf};
 pub use snapshot::Snapshot;
-pub use trailer::{AuditMac, TrailerLeaf};
+pub use trailer::{AuditMac, MacCheck, Trailer};
 
 use crate::error::FormatError;
 use crate::wire::Reader;
@@ -38,13 +38,10 @@ pub const MAX_LEAF_LEN: usize = 0xFFFF;
 /// The longest shape or seal leaf: these grow with the columns of a table and the open transactions of a server.
 pub const MAX_CONTROL_LEAF_LEN: usize = 0x10_0000;
 
-/// The longest string of a context leaf, and of a reason or detail; a writer clips longer ones at the last whole
-/// character.
+/// The longest reason or detail; a writer clips longer ones at the last whole character.
 pub const MAX_TEXT_LEN: u16 = 4096;
 
 const ROW: u8 = 0x01;
-const CONTEXT: u8 = 0x02;
-pub(crate) const TRAILER: u8 = 0x03;
 const SHAPE: u8 = 0x04;
 const EVENT: u8 = 0x06;
 const SEAL: u8 = 0x10;
@@ -61,10 +58,6 @@ const RESTORE: u8 = 0x17;
 pub enum Leaf<'a> {
     /// A change of one row, or a truncation.
     Row(RowLeaf<'a>),
-    /// Who acts, and from where.
-    Context(ContextLeaf<'a>),
-    /// The end of a transaction.
-    Trailer(TrailerLeaf),
     /// What a table looks like.
     Shape(ShapeLeaf<'a>),
     /// Something that happened other than a change of a row.
@@ -76,13 +69,13 @@ pub enum Leaf<'a> {
     /// What the sealer found wrong with a transaction.
     Violation(ViolationLeaf<'a>),
     /// Leaves are taken out of the log.
-    Prune(PruneLeaf),
+    Prune(PruneLeaf<'a>),
     /// Images of a record are erased.
     Erase(EraseLeaf<'a>),
     /// A new retention period.
-    Retention(RetentionLeaf),
+    Retention(RetentionLeaf<'a>),
     /// Another key signs checkpoints from here on.
-    KeyChange(KeyChangeLeaf),
+    KeyChange(KeyChangeLeaf<'a>),
     /// A restore that was meant.
     Restore(RestoreLeaf<'a>),
 }
@@ -94,8 +87,8 @@ impl<'a> Leaf<'a> {
         let kind = reader.u8()?;
         let max = match kind {
             SHAPE | SEAL => MAX_CONTROL_LEAF_LEN,
-            ROW | CONTEXT | TRAILER | EVENT | INCARNATION | VIOLATION | PRUNE | ERASE
-            | RETENTION | KEY_CHANGE | RESTORE => MAX_LEAF_LEN,
+            INCARNATION | VIOLATION => MAX_LEAF_LEN,
+            _ if is_entry_type(kind) => MAX_LEAF_LEN,
             _ => return Err(FormatError::UnknownType(kind)),
         };
         let version = reader.u8()?;
@@ -107,8 +100,6 @@ impl<'a> Leaf<'a> {
         }
         let leaf = match kind {
             ROW => Self::Row(RowLeaf::parse(&mut reader)?),
-            CONTEXT => Self::Context(ContextLeaf::parse(&mut reader)?),
-            TRAILER => Self::Trailer(TrailerLeaf::parse(&mut reader)?),
             SHAPE => Self::Shape(ShapeLeaf::parse(&mut reader)?),
             EVENT => Self::Event(EventLeaf::parse(&mut reader)?),
             SEAL => Self::Seal(SealLeaf::parse(&mut reader)?),
@@ -128,8 +119,6 @@ impl<'a> Leaf<'a> {
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Row(leaf) => leaf.encode(out),
-            Self::Context(leaf) => leaf.encode(out),
-            Self::Trailer(leaf) => leaf.encode(out),
             Self::Shape(leaf) => leaf.encode(out),
             Self::Event(leaf) => leaf.encode(out),
             Self::Seal(leaf) => leaf.encode(out),
@@ -143,29 +132,44 @@ impl<'a> Leaf<'a> {
         }
     }
 
-    /// Whether the leaf is an entry of the trail: something that was changed, happened or was ordered. The others
-    /// say more about entries, or hold the log together.
-    pub fn is_entry(&self) -> bool {
-        matches!(
-            self,
-            Self::Row(_) | Self::Event(_) | Self::Prune(_) | Self::Erase(_) | Self::Retention(_)
-        )
+    /// The frame of an entry; the other leaves say more about entries, or hold the log together.
+    #[inline]
+    pub fn frame(&self) -> Option<&EntryFrame<'a>> {
+        match self {
+            Self::Row(leaf) => Some(&leaf.frame),
+            Self::Event(leaf) => Some(&leaf.frame),
+            Self::Prune(leaf) => Some(&leaf.frame),
+            Self::Erase(leaf) => Some(&leaf.frame),
+            Self::Retention(leaf) => Some(&leaf.frame),
+            Self::KeyChange(leaf) => Some(&leaf.frame),
+            Self::Restore(leaf) => Some(&leaf.frame),
+            Self::Shape(_) | Self::Seal(_) | Self::Incarnation(_) | Self::Violation(_) => None,
+        }
+    }
+
+    /// The context that the leaf holds.
+    pub fn context(&self) -> Option<Context<'a>> {
+        match self.frame()?.context {
+            ContextPlace::Here(context) => Context::parse(context).ok(),
+            ContextPlace::Back(_) => None,
+        }
     }
 
     /// The transaction the leaf belongs to, and its position in it; none for the sealer's own leaves.
+    #[inline]
     pub fn place(&self) -> Option<(u64, u32)> {
         match self {
-            Self::Row(leaf) => Some((leaf.xid, leaf.position)),
-            Self::Context(leaf) => Some((leaf.xid, leaf.position)),
-            Self::Trailer(leaf) => Some((leaf.xid, leaf.position)),
             Self::Shape(leaf) => Some((leaf.xid, leaf.position)),
-            Self::Event(leaf) => Some((leaf.xid, leaf.position)),
-            Self::Prune(PruneLeaf { header, .. })
-            | Self::Erase(EraseLeaf { header, .. })
-            | Self::Retention(RetentionLeaf { header, .. }) => Some((header.xid, header.position)),
-            Self::KeyChange(leaf) => Some((leaf.header.xid, leaf.header.position)),
-            Self::Restore(leaf) => Some((leaf.header.xid, leaf.header.position)),
-            Self::Seal(_) | Self::Incarnation(_) | Self::Violation(_) => None,
+            _ => self.frame().map(|frame| (frame.xid, frame.position)),
         }
     }
+}
+
+/// Whether leaves of this type are entries.
+#[inline]
+fn is_entry_type(kind: u8) -> bool {
+    matches!(
+        kind,
+        ROW | EVENT | PRUNE | ERASE | RETENTION | KEY_CHANGE | RESTORE
+    )
 }

@@ -2,8 +2,9 @@
 
 use crate::error::FormatError;
 use crate::hash::Hash;
+use crate::leaf::frame::FrameHead;
 use crate::leaf::{
-    ERASE, LeafHeader, MAX_NAME_LEN, MAX_RECORD_ID_LEN, MAX_TEXT_LEN, PRUNE, record_id_text,
+    ERASE, EntryFrame, MAX_NAME_LEN, MAX_RECORD_ID_LEN, MAX_TEXT_LEN, PRUNE, record_id_text,
 };
 use crate::wire::{Reader, put_text};
 
@@ -12,9 +13,9 @@ pub const PRUNE_UNIT: u64 = 1024;
 
 /// Leaves that are taken out of the log, while their hashes stay.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PruneLeaf {
-    /// Where in its transaction the leaf stands.
-    pub header: LeafHeader,
+pub struct PruneLeaf<'a> {
+    /// Place, context and trailer.
+    pub frame: EntryFrame<'a>,
     /// The first leaf that is pruned.
     pub from: u64,
     /// The leaf after the last one that is pruned.
@@ -27,25 +28,27 @@ pub struct PruneLeaf {
     pub period: i64,
 }
 
-impl PruneLeaf {
+impl<'a> PruneLeaf<'a> {
     /// Appends the leaf's encoding.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        self.header.encode(PRUNE, out);
-        out.extend_from_slice(&self.from.to_be_bytes());
-        out.extend_from_slice(&self.to.to_be_bytes());
-        out.extend_from_slice(&self.root);
-        out.extend_from_slice(&self.checkpoint_size.to_be_bytes());
-        out.extend_from_slice(&self.period.to_be_bytes());
+        self.frame.encode(PRUNE, out, |out| {
+            out.extend_from_slice(&self.from.to_be_bytes());
+            out.extend_from_slice(&self.to.to_be_bytes());
+            out.extend_from_slice(&self.root);
+            out.extend_from_slice(&self.checkpoint_size.to_be_bytes());
+            out.extend_from_slice(&self.period.to_be_bytes());
+        });
     }
 
-    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
+    pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, FormatError> {
+        let head = FrameHead::parse(reader)?;
         let leaf = Self {
-            header: LeafHeader::parse(reader)?,
             from: reader.u64()?,
             to: reader.u64()?,
             root: reader.array()?,
             checkpoint_size: reader.u64()?,
             period: reader.i64()?,
+            frame: head.finish(reader)?,
         };
         let whole = [leaf.from, leaf.to]
             .iter()
@@ -63,8 +66,8 @@ impl PruneLeaf {
 /// The images of one record are erased, up to the end of the block that holds the leaf.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EraseLeaf<'a> {
-    /// Where in its transaction the leaf stands.
-    pub header: LeafHeader,
+    /// Place, context and trailer.
+    pub frame: EntryFrame<'a>,
     /// The table, as the shapes of the rows name it: its OID,
     pub relation_oid: u32,
     /// its schema,
@@ -80,14 +83,12 @@ pub struct EraseLeaf<'a> {
 impl<'a> EraseLeaf<'a> {
     /// Appends the leaf's encoding. A reason that is too long is clipped.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        self.header.encode(ERASE, out);
-        self.encode_table(out);
-        put_text(
-            out,
-            &record_id_text(self.record_id),
-            MAX_RECORD_ID_LEN as u16,
-        );
-        put_text(out, self.reason, MAX_TEXT_LEN);
+        self.frame.encode(ERASE, out, |out| {
+            self.encode_table(out);
+            let record_id = record_id_text(self.record_id);
+            put_text(out, &record_id, MAX_RECORD_ID_LEN as u16);
+            put_text(out, self.reason, MAX_TEXT_LEN);
+        });
     }
 
     /// Appends the table as a shape's content begins with it.
@@ -98,13 +99,14 @@ impl<'a> EraseLeaf<'a> {
     }
 
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, FormatError> {
+        let head = FrameHead::parse(reader)?;
         let leaf = Self {
-            header: LeafHeader::parse(reader)?,
             relation_oid: reader.u32()?,
             schema: reader.text(usize::from(MAX_NAME_LEN), "schema")?,
             table: reader.text(usize::from(MAX_NAME_LEN), "table")?,
             record_id: reader.text(MAX_RECORD_ID_LEN, "record id")?,
             reason: reader.text(usize::from(MAX_TEXT_LEN), "reason")?,
+            frame: head.finish(reader)?,
         };
         if leaf.reason.is_empty() {
             return Err(FormatError::UndefinedValue("reason"));

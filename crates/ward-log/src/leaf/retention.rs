@@ -1,14 +1,15 @@
 //! How long leaves are kept: retention leaves, and the policy that they make.
 
 use crate::error::FormatError;
-use crate::leaf::{LeafHeader, RETENTION};
+use crate::leaf::frame::FrameHead;
+use crate::leaf::{EntryFrame, RETENTION};
 use crate::wire::Reader;
 
 /// A new retention period.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RetentionLeaf {
-    /// Where in its transaction the leaf stands.
-    pub header: LeafHeader,
+pub struct RetentionLeaf<'a> {
+    /// Place, context and trailer.
+    pub frame: EntryFrame<'a>,
     /// The period in microseconds; 0 keeps leaves for ever.
     pub period: i64,
     /// When it takes effect, in microseconds since 1970-01-01 UTC, but not before the rule of
@@ -16,19 +17,21 @@ pub struct RetentionLeaf {
     pub effective_at: i64,
 }
 
-impl RetentionLeaf {
+impl<'a> RetentionLeaf<'a> {
     /// Appends the leaf's encoding.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        self.header.encode(RETENTION, out);
-        out.extend_from_slice(&self.period.to_be_bytes());
-        out.extend_from_slice(&self.effective_at.to_be_bytes());
+        self.frame.encode(RETENTION, out, |out| {
+            out.extend_from_slice(&self.period.to_be_bytes());
+            out.extend_from_slice(&self.effective_at.to_be_bytes());
+        });
     }
 
-    pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
+    pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, FormatError> {
+        let head = FrameHead::parse(reader)?;
         let leaf = Self {
-            header: LeafHeader::parse(reader)?,
             period: reader.i64()?,
             effective_at: reader.i64()?,
+            frame: head.finish(reader)?,
         };
         if leaf.period < 0 {
             return Err(FormatError::UndefinedValue("period"));
@@ -59,21 +62,21 @@ impl RetentionPolicy {
         }
     }
 
-    /// Takes a retention leaf of a block that was sealed at `sealed_at`. It replaces a period that is not in force
-    /// yet.
-    pub fn change(&mut self, leaf: &RetentionLeaf, sealed_at: i64) {
+    /// Takes what a retention leaf of a block that was sealed at `sealed_at` says. It replaces a period that is not in
+    /// force yet.
+    pub fn change(&mut self, period: i64, effective_at: i64, sealed_at: i64) {
         // From when the log says so: a transaction can stay open as long as the period.
         let at = sealed_at;
-        let effective_at = leaf.effective_at.max(self.earliest(leaf.period, at));
+        let effective_at = effective_at.max(self.earliest(period, at));
         self.current = self.in_force(at);
-        self.pending = Some((leaf.period, effective_at));
+        self.pending = Some((period, effective_at));
     }
 
     /// The policy after a retention leaf, as far as that leaf alone tells: from its effective time on.
-    pub(crate) fn announced(leaf: &RetentionLeaf) -> Self {
+    pub(crate) fn announced(period: i64, effective_at: i64) -> Self {
         Self {
             current: 0,
-            pending: Some((leaf.period, leaf.effective_at)),
+            pending: Some((period, effective_at)),
         }
     }
 

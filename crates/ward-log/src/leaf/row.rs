@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use crate::error::FormatError;
 use crate::hash::Hash;
-use crate::leaf::{ROW, VERSION};
+use crate::leaf::frame::{FrameHead, HEAD_LEN};
+use crate::leaf::{EntryFrame, ROW};
 use crate::wire::Reader;
 use sha2::{Digest, Sha256};
 
@@ -13,7 +14,7 @@ pub const MAX_RECORD_ID_LEN: usize = 1024;
 
 /// Where the shape and the image commitment lie in the encoding, and the record id behind its flag and length.
 const SHAPE: std::ops::Range<usize> = 27..59;
-const RECORD_ID: usize = 94;
+const RECORD_ID: usize = 95;
 const IMAGE_COMMIT: std::ops::Range<usize> = 59..91;
 
 /// What was done to the row.
@@ -59,16 +60,10 @@ impl Operation {
 /// A change of one row, or a truncation of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowLeaf<'a> {
+    /// Place, context and trailer.
+    pub frame: EntryFrame<'a>,
     /// What was done.
     pub operation: Operation,
-    /// The top-level transaction's full id.
-    pub xid: u64,
-    /// Index of this leaf within its transaction.
-    pub position: u32,
-    /// How many leaves back the context leaf of this transaction lies; at least 1.
-    pub context_back: u32,
-    /// When it was done, in microseconds since 1970-01-01 UTC.
-    pub occurred_at: i64,
     /// The id of the table's shape.
     pub shape: Hash,
     /// The commitment to the image; all zero for a truncation, which has none.
@@ -101,24 +96,19 @@ pub fn record_of(leaf: &[u8]) -> Option<(&Hash, &[u8])> {
     let shape = leaf.get(SHAPE)?.try_into().ok()?;
     let len = leaf.get(RECORD_ID - 2..RECORD_ID)?.try_into().ok()?;
     let id = leaf.get(RECORD_ID..)?;
-    (id.len() == usize::from(u16::from_be_bytes(len))).then_some((shape, id))
+    Some((shape, id.get(..usize::from(u16::from_be_bytes(len)))?))
 }
 
 impl<'a> RowLeaf<'a> {
     /// Appends the leaf's encoding. A record id that is too long is stored as its digest.
     #[inline]
     pub fn encode(&self, out: &mut Vec<u8>) {
-        let mut head = [0u8; 92];
-        head[0] = ROW;
-        head[1] = VERSION;
-        head[2] = self.operation as u8;
-        head[3..11].copy_from_slice(&self.xid.to_be_bytes());
-        head[11..15].copy_from_slice(&self.position.to_be_bytes());
-        head[15..19].copy_from_slice(&self.context_back.to_be_bytes());
-        head[19..27].copy_from_slice(&self.occurred_at.to_be_bytes());
-        head[27..59].copy_from_slice(&self.shape);
+        let mut head = [0u8; 93];
+        head[..HEAD_LEN].copy_from_slice(&self.frame.head(ROW));
+        head[SHAPE].copy_from_slice(&self.shape);
         head[IMAGE_COMMIT].copy_from_slice(&self.image_commit);
-        head[91] = u8::from(self.record_id.is_some());
+        head[91] = self.operation as u8;
+        head[92] = u8::from(self.record_id.is_some());
         out.extend_from_slice(&head);
         if let Some(id) = self.record_id {
             let id = record_id_text(id);
@@ -126,6 +116,7 @@ impl<'a> RowLeaf<'a> {
             out.extend_from_slice(&(id.len() as u16).to_be_bytes());
             out.extend_from_slice(id.as_bytes());
         }
+        self.frame.encode_tail(out);
     }
 
     /// Puts a commitment into an already encoded row leaf.
@@ -146,15 +137,13 @@ impl<'a> RowLeaf<'a> {
     }
 
     pub(super) fn parse(reader: &mut Reader<'a>) -> Result<Self, FormatError> {
+        let head = FrameHead::parse(reader)?;
         let leaf = Self {
-            operation: Operation::parse(reader.u8()?)?,
-            xid: reader.u64()?,
-            position: reader.u32()?,
-            context_back: reader.u32()?,
-            occurred_at: reader.i64()?,
             shape: reader.array()?,
             image_commit: reader.array()?,
+            operation: Operation::parse(reader.u8()?)?,
             record_id: reader.optional_text(MAX_RECORD_ID_LEN, "record id")?,
+            frame: head.finish(reader)?,
         };
         if (leaf.operation == Operation::Truncate) != (leaf.image_commit == [0; 32]) {
             return Err(FormatError::UndefinedValue("image commitment"));

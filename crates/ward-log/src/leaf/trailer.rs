@@ -1,4 +1,4 @@
-//! Trailer leaves: the end of a transaction, authenticated with the audit key.
+//! Trailers: the end of a transaction, authenticated with the audit key.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -7,12 +7,12 @@ use zeroize::Zeroizing;
 use crate::chain::TransactionChain;
 use crate::error::FormatError;
 use crate::hash::Hash;
-use crate::leaf::{TRAILER, VERSION};
+use crate::leaf::frame::{has_trailer, set_has_trailer};
 use crate::wire::Reader;
 
 const LABEL: &[u8] = b"ward/trailer/v1";
-/// How many bytes precede the MAC in the encoding.
-const AUTHENTICATED_LEN: usize = 70;
+const MAC_LEN: usize = 32;
+const KEY_ID_LEN: usize = 8;
 
 /// HMAC-SHA256 under an audit key, with the key schedule done once.
 #[derive(Clone)]
@@ -41,120 +41,87 @@ impl AuditMac {
     pub(crate) fn is_of(&self, bytes: &[u8], mac: &[u8]) -> bool {
         self.0.clone().chain_update(bytes).verify_slice(mac).is_ok()
     }
+
+    fn labelled(&self, bytes: &[u8]) -> Hmac<Sha256> {
+        self.0.clone().chain_update(LABEL).chain_update(bytes)
+    }
 }
 
-/// The end of a transaction.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TrailerLeaf {
-    /// The top-level transaction's full id.
-    pub xid: u64,
-    /// Index of this leaf within its transaction: how many leaves precede it.
-    pub position: u32,
+/// The end of a transaction: the last part of its last entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trailer {
     /// The incarnation of the history the transaction was written in.
     pub incarnation: [u8; 16],
     /// SHA-256 over the concatenated hashes of the transaction's leaves before this one.
     pub chain: Hash,
     /// Which audit key made the MAC.
-    pub audit_key_id: [u8; 8],
+    pub audit_key_id: [u8; KEY_ID_LEN],
     /// `HMAC-SHA256(audit key, "ward/trailer/v1" || the leaf's bytes before this field)`.
-    pub mac: [u8; 32],
+    pub mac: [u8; MAC_LEN],
 }
 
-impl TrailerLeaf {
-    /// Makes the trailer of a transaction.
-    pub fn sign(
-        xid: u64,
-        position: u32,
-        incarnation: [u8; 16],
-        chain: Hash,
-        key_id: [u8; 8],
-        audit_key: &[u8; 32],
-    ) -> Self {
-        Self::sign_with(
-            xid,
-            position,
-            incarnation,
-            chain,
-            key_id,
-            &AuditMac::new(audit_key),
-        )
-    }
-
-    /// Makes the trailer of a transaction with a prepared key.
-    pub fn sign_with(
-        xid: u64,
-        position: u32,
-        incarnation: [u8; 16],
-        chain: Hash,
-        key_id: [u8; 8],
-        mac: &AuditMac,
-    ) -> Self {
-        let mut leaf = Self {
-            xid,
-            position,
-            incarnation,
-            chain,
-            audit_key_id: key_id,
-            mac: [0; 32],
-        };
-        leaf.mac = leaf.hmac(mac).finalize().into_bytes().into();
-        leaf
-    }
-
-    /// Makes the trailer that ends the transaction whose leaves were pushed to `chain`.
+impl Trailer {
+    /// Ends a transaction with its last entry, which has been encoded without a trailer; `chain` is over the leaves
+    /// before it.
     pub fn close(
-        xid: u64,
+        entry: &mut Vec<u8>,
         chain: &TransactionChain,
         incarnation: [u8; 16],
-        key_id: [u8; 8],
+        key_id: [u8; KEY_ID_LEN],
         mac: &AuditMac,
-    ) -> Self {
-        Self::sign_with(xid, chain.count(), incarnation, chain.digest(), key_id, mac)
+    ) -> Result<(), FormatError> {
+        set_has_trailer(entry)?;
+        entry.extend_from_slice(&incarnation);
+        entry.extend_from_slice(&chain.digest());
+        entry.extend_from_slice(&key_id);
+        let mac = mac.labelled(entry).finalize().into_bytes();
+        entry.extend_from_slice(&mac);
+        Ok(())
     }
 
-    /// Whether the MAC was made with this audit key, compared in constant time.
-    pub fn verify_mac(&self, audit_key: &[u8; 32]) -> bool {
-        self.verify_mac_with(&AuditMac::new(audit_key))
+    /// Which audit key the trailer of a leaf names, and whether its MAC was made with that one, which `key` finds;
+    /// compared in constant time. None where the bytes have no trailer; they need not parse.
+    pub fn check<'k>(
+        leaf: &[u8],
+        key: impl FnOnce(&[u8; KEY_ID_LEN]) -> Option<&'k AuditMac>,
+    ) -> Option<MacCheck> {
+        if !has_trailer(leaf) {
+            return None;
+        }
+        let (authenticated, mac) = leaf.split_last_chunk::<MAC_LEN>()?;
+        let (_, key_id) = authenticated.split_last_chunk()?;
+        Some(match key(key_id) {
+            None => MacCheck::UnknownKey,
+            Some(key) if key.labelled(authenticated).verify_slice(mac).is_ok() => MacCheck::Genuine,
+            Some(_) => MacCheck::Forged,
+        })
     }
 
-    /// Whether the MAC was made with this prepared audit key, compared in constant time.
-    pub fn verify_mac_with(&self, mac: &AuditMac) -> bool {
-        self.hmac(mac).verify_slice(&self.mac).is_ok()
-    }
-
-    /// Appends the leaf's encoding.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.authenticated());
+    /// Appends the encoding.
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.incarnation);
+        out.extend_from_slice(&self.chain);
+        out.extend_from_slice(&self.audit_key_id);
         out.extend_from_slice(&self.mac);
-    }
-
-    fn hmac(&self, mac: &AuditMac) -> Hmac<Sha256> {
-        mac.0
-            .clone()
-            .chain_update(LABEL)
-            .chain_update(self.authenticated())
-    }
-
-    fn authenticated(&self) -> [u8; AUTHENTICATED_LEN] {
-        let mut bytes = [0u8; AUTHENTICATED_LEN];
-        bytes[0] = TRAILER;
-        bytes[1] = VERSION;
-        bytes[2..10].copy_from_slice(&self.xid.to_be_bytes());
-        bytes[10..14].copy_from_slice(&self.position.to_be_bytes());
-        bytes[14..30].copy_from_slice(&self.incarnation);
-        bytes[30..62].copy_from_slice(&self.chain);
-        bytes[62..70].copy_from_slice(&self.audit_key_id);
-        bytes
     }
 
     pub(super) fn parse(reader: &mut Reader<'_>) -> Result<Self, FormatError> {
         Ok(Self {
-            xid: reader.u64()?,
-            position: reader.u32()?,
             incarnation: reader.array()?,
             chain: reader.array()?,
             audit_key_id: reader.array()?,
             mac: reader.array()?,
         })
     }
+}
+
+/// What an audit key says of a trailer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MacCheck {
+    /// The key that it names made it.
+    Genuine,
+    /// The key that it names did not make it.
+    Forged,
+    /// The key that it names is not known.
+    UnknownKey,
 }

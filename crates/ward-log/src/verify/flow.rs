@@ -141,7 +141,7 @@ impl<S: LogSource> Verifier<'_, S> {
         self.trees.append(&mut self.source, hash, hash);
         self.next = index + 1;
         self.note_head();
-        self.entries += u64::from(leaf.is_entry());
+        self.entries += u64::from(leaf.frame().is_some());
         match &leaf {
             Leaf::Row(row) => self.row_image(index, row, image, prepared),
             _ if image.is_some() => self.image_unexpected(index),
@@ -150,15 +150,13 @@ impl<S: LogSource> Verifier<'_, S> {
         match leaf {
             Leaf::Row(_)
             | Leaf::Event(_)
-            | Leaf::Context(_)
             | Leaf::Shape(_)
-            | Leaf::Trailer(_)
             | Leaf::Prune(_)
             | Leaf::Erase(_)
             | Leaf::Retention(_)
             | Leaf::KeyChange(_)
             | Leaf::Restore(_) => {
-                self.transaction_leaf(index, &leaf, prepared);
+                self.transaction_leaf(index, bytes, &leaf, prepared);
             }
             Leaf::Violation(leaf) => self.violation(index, &leaf),
             Leaf::Incarnation(_) => {}
@@ -181,7 +179,7 @@ impl<S: LogSource> Verifier<'_, S> {
         let bare = row.image_commit == [0; 32];
         match image {
             None if bare => {}
-            None => self.removals.image_missing(index, row),
+            None => self.removals.image_missing(index, row, self.leaves == 1),
             Some(_) if bare => self.image_unexpected(index),
             Some(_) if prepared.image_fits => {}
             Some(_) => self.report.add(
@@ -204,7 +202,7 @@ impl<S: LogSource> Verifier<'_, S> {
     }
 
     #[inline]
-    fn transaction_leaf(&mut self, index: u64, leaf: &Leaf<'_>, prepared: &Prepared) {
+    fn transaction_leaf(&mut self, index: u64, bytes: &[u8], leaf: &Leaf<'_>, prepared: &Prepared) {
         let Some((xid, _)) = leaf.place() else { return };
         let same = self
             .transaction
@@ -221,19 +219,13 @@ impl<S: LogSource> Verifier<'_, S> {
             }
         }
         if let Some(transaction) = &mut self.transaction {
-            transaction.leaf(index, leaf, prepared, &mut self.known);
+            transaction.leaf(index, bytes, leaf, prepared, &mut self.known);
         }
     }
 
     fn open_transaction(&mut self, xid: u64, index: u64) {
         self.close_transaction();
-        let mut transaction = match self.spare.take() {
-            Some(mut spare) => {
-                spare.restart(xid, self.taint_next, index);
-                spare
-            }
-            None => Transaction::new(xid, self.taint_next, index),
-        };
+        let mut transaction = Transaction::new(xid, self.taint_next, index);
         if self.last_xid.is_some_and(|last| last >= xid) {
             transaction.fail(
                 ViolationType::OrderBroken,
@@ -260,7 +252,6 @@ impl<S: LogSource> Verifier<'_, S> {
                     fault.detail,
                 );
             }
-            self.spare = Some(transaction);
         }
     }
 

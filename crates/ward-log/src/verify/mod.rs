@@ -90,8 +90,6 @@ pub struct Verifier<'a, S> {
     block_no: u64,
     block: Option<Block>,
     transaction: Option<Transaction>,
-    /// Kept for its memory.
-    spare: Option<Transaction>,
     /// The last leaf could not be read: the next transaction may have begun with it.
     taint_next: Option<Taint>,
     /// A leaf that differs from its stored hash, held back until it is known not to be a mere duplicate.
@@ -140,7 +138,6 @@ impl<'a, S: LogSource> Verifier<'a, S> {
             block_no: 0,
             block: None,
             transaction: None,
-            spare: None,
             taint_next: None,
             suspect: None,
             last_xid: None,

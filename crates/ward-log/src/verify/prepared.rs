@@ -2,7 +2,7 @@
 
 use crate::hash::{Hash, leaf_hash};
 use crate::image::image_commitment;
-use crate::leaf::{AuditMac, Leaf, RowLeaf, TRAILER, TrailerLeaf};
+use crate::leaf::{AuditMac, MacCheck, RowLeaf, Trailer};
 use zeroize::Zeroizing;
 
 /// Audit keys by their ids, ready to check MACs with.
@@ -20,10 +20,12 @@ impl AuditKeys {
         self.0.is_empty()
     }
 
-    /// Whether the trailer's MAC was made with the key it names; None when that key is not here.
-    pub(super) fn check(&self, trailer: &TrailerLeaf) -> Option<bool> {
-        let (_, mac) = self.0.iter().find(|(id, _)| *id == trailer.audit_key_id)?;
-        Some(trailer.verify_mac_with(mac))
+    /// Whether the trailer of a leaf was made with the key it names; None where there is no trailer.
+    pub(super) fn check(&self, leaf: &[u8]) -> Option<MacCheck> {
+        Trailer::check(leaf, |id| {
+            let mut keys = self.0.iter();
+            keys.find(|(known, _)| known == id).map(|(_, mac)| mac)
+        })
     }
 }
 
@@ -34,8 +36,8 @@ pub struct Prepared {
     pub(super) hash: Hash,
     /// The image is the one that the row leaf commits to.
     pub(super) image_fits: bool,
-    /// What the keys say of the trailer's MAC, where that was asked.
-    pub(super) mac: Option<bool>,
+    /// What the keys say of the trailer, where there is one and that was asked.
+    pub(super) mac: Option<MacCheck>,
 }
 
 impl Prepared {
@@ -57,11 +59,8 @@ impl Prepared {
     #[inline]
     pub fn with_mac(leaf: &[u8], image: Option<&[u8]>, keys: &AuditKeys) -> Self {
         let mut prepared = Self::new(leaf, image);
-        if leaf.first() == Some(&TRAILER)
-            && !keys.is_empty()
-            && let Ok(Leaf::Trailer(trailer)) = Leaf::parse(leaf)
-        {
-            prepared.mac = keys.check(&trailer);
+        if !keys.is_empty() {
+            prepared.mac = keys.check(leaf);
         }
         prepared
     }

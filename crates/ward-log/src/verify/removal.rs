@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::mem;
 
 use crate::hash::{Hash, labelled};
-use crate::leaf::{
-    EraseLeaf, Leaf, PRUNE_UNIT, PruneLeaf, RetentionLeaf, RetentionPolicy, RowLeaf, Shape,
-};
+use crate::leaf::{EraseLeaf, Leaf, PRUNE_UNIT, RetentionPolicy, RowLeaf, Shape};
 use crate::verify::report::{Erased, Pruned, Reporter, ViolationType};
 
 /// More gaps or records than these are not kept: an honest log has fewer, and a log that is wrong throughout must
@@ -17,6 +15,8 @@ use crate::verify::report::{Erased, Pruned, Reporter, ViolationType};
 const MAX_KEPT: usize = 0x10_0000;
 /// Records with missing images that are kept: an honest log may have erased many.
 const MAX_IMAGES: usize = 0x100_0000;
+/// Entries that a prune may have left in place, as above: an honest log has one for each prune.
+const MAX_LEFT: usize = 64;
 /// More removals than these are counted, but not listed.
 const MAX_LISTED: usize = 1000;
 
@@ -25,9 +25,16 @@ const OTHER_TREE: &str = "the prune leaf names another tree";
 /// What a leaf orders, kept until its transaction is known to be sound.
 #[derive(Debug, Clone)]
 pub(super) enum Order {
-    Retention(RetentionLeaf),
-    Prune(PruneLeaf),
-    Erase { erased: Erased, key: Hash },
+    Retention {
+        occurred_at: i64,
+        period: i64,
+        effective_at: i64,
+    },
+    Prune(Prune),
+    Erase {
+        erased: Erased,
+        key: Hash,
+    },
 }
 
 impl Order {
@@ -35,8 +42,18 @@ impl Order {
     #[inline]
     pub(super) fn of(entry: u64, leaf: &Leaf<'_>) -> Option<Self> {
         match leaf {
-            Leaf::Retention(leaf) => Some(Self::Retention(leaf.clone())),
-            Leaf::Prune(leaf) => Some(Self::Prune(leaf.clone())),
+            Leaf::Retention(leaf) => Some(Self::Retention {
+                occurred_at: leaf.frame.occurred_at,
+                period: leaf.period,
+                effective_at: leaf.effective_at,
+            }),
+            Leaf::Prune(leaf) => Some(Self::Prune(Prune {
+                from: leaf.from,
+                to: leaf.to,
+                root: leaf.root,
+                checkpoint_size: leaf.checkpoint_size,
+                period: leaf.period,
+            })),
             Leaf::Erase(leaf) => Some(Self::erase(entry, leaf)),
             _ => None,
         }
@@ -57,6 +74,16 @@ impl Order {
             },
         }
     }
+}
+
+/// What a prune leaf says.
+#[derive(Debug, Clone)]
+pub(super) struct Prune {
+    from: u64,
+    to: u64,
+    root: Hash,
+    checkpoint_size: u64,
+    period: i64,
 }
 
 fn table_key(table_part: &[u8]) -> Hash {
@@ -103,6 +130,15 @@ struct Images {
     count: u64,
 }
 
+/// An entry of which the image is missing.
+struct Bare {
+    entry: u64,
+    shape: Hash,
+    record_id: Option<String>,
+    /// It may be what a prune has left in place for its context.
+    left: bool,
+}
+
 /// What was ordered and what is missing.
 #[derive(Default)]
 pub(super) struct Removals {
@@ -116,9 +152,11 @@ pub(super) struct Removals {
     heads: BTreeMap<u64, (Hash, i64)>,
     /// The table of each shape.
     tables: HashMap<Hash, Hash>,
-    /// Missing images of the block that is being read: entry, shape, record id.
-    unresolved: Vec<(u64, Hash, Option<String>)>,
+    /// Missing images of the block that is being read.
+    unresolved: Vec<Bare>,
     images: HashMap<Hash, Images>,
+    /// Missing images of what a prune may have left in place: by entry, its block and record.
+    left: BTreeMap<u64, (u64, Hash)>,
     /// Orders of the block that is being read, with their leaves' indexes.
     orders: Vec<(u64, Order)>,
     /// Orders from behind the last leaf.
@@ -183,10 +221,15 @@ impl Removals {
         self.heads.insert(size, (root, self.time));
     }
 
-    /// The image of row leaf `index` is missing.
-    pub(super) fn image_missing(&mut self, index: u64, row: &RowLeaf<'_>) {
-        let record_id = row.record_id.map(str::to_owned);
-        self.unresolved.push((index, row.shape, record_id));
+    /// The image of row leaf `index` is missing; `first` says that no leaf before it was read.
+    pub(super) fn image_missing(&mut self, index: u64, row: &RowLeaf<'_>, first: bool) {
+        let behind_gap = || self.gaps.last().is_some_and(|gap| gap.end == index);
+        self.unresolved.push(Bare {
+            entry: index,
+            shape: row.shape,
+            record_id: row.record_id.map(str::to_owned),
+            left: row.frame.context.back() == 0 && (first || behind_gap()),
+        });
     }
 
     /// A sound transaction has ordered this.
@@ -203,7 +246,7 @@ impl Removals {
     pub(super) fn do_later(&mut self, report: &mut Reporter<'_>) {
         for (entry, order) in mem::take(&mut self.later) {
             match order {
-                Order::Retention(_) => {}
+                Order::Retention { .. } => {}
                 Order::Prune(leaf) if self.is_other_tree(&leaf) => {
                     report.add(ViolationType::OrderForged, None, Some(entry), OTHER_TREE)
                 }
@@ -213,34 +256,46 @@ impl Removals {
         }
     }
 
-    fn is_other_tree(&self, leaf: &PruneLeaf) -> bool {
+    fn is_other_tree(&self, leaf: &Prune) -> bool {
         let head = self.heads.get(&leaf.to);
         head.is_some_and(|(root, _)| *root != leaf.root)
     }
 
     /// Ends a block: keeps what is missing, and does what was ordered.
     pub(super) fn end_block(&mut self, block: u64, first_leaf: u64, report: &mut Reporter<'_>) {
-        for (entry, shape, record_id) in mem::take(&mut self.unresolved) {
+        for bare in mem::take(&mut self.unresolved) {
             // no erase leaf accounts for a row of a table that nothing describes
-            let table = self.tables.get(&shape).unwrap_or(&shape);
+            let table = self.tables.get(&bare.shape).unwrap_or(&bare.shape);
+            let key = record_key(table, bare.record_id.as_deref());
+            if bare.left && self.left.len() < MAX_LEFT {
+                self.left.insert(bare.entry, (block, key));
+                continue;
+            }
             let images = Images {
                 block,
-                first: entry,
+                first: bare.entry,
                 count: 0,
             };
-            let key = record_key(table, record_id.as_deref());
             self.images.entry(key).or_insert(images).count += 1;
         }
         for (entry, order) in mem::take(&mut self.orders) {
             match order {
-                Order::Retention(leaf) if self.policy_from <= self.time => {
-                    self.policy.change(&leaf, self.time);
+                Order::Retention {
+                    period,
+                    effective_at,
+                    ..
+                } if self.policy_from <= self.time => {
+                    self.policy.change(period, effective_at, self.time);
                 }
-                Order::Retention(leaf) => {
+                Order::Retention {
+                    occurred_at,
+                    period,
+                    effective_at,
+                } => {
                     // It may be in force later than it says, by as long as it waited to be sealed.
-                    let waited = self.time.saturating_sub(leaf.header.occurred_at).max(0);
-                    self.policy = RetentionPolicy::announced(&leaf);
-                    self.policy_from = leaf.effective_at.saturating_add(waited);
+                    let waited = self.time.saturating_sub(occurred_at).max(0);
+                    self.policy = RetentionPolicy::announced(period, effective_at);
+                    self.policy_from = effective_at.saturating_add(waited);
                 }
                 Order::Prune(leaf) => match self.check(&leaf, first_leaf) {
                     Ok(()) => self.prune(entry, &leaf),
@@ -257,7 +312,7 @@ impl Removals {
     }
 
     /// Whether a prune leaf may say what it says, as far as what is known tells.
-    fn check(&self, leaf: &PruneLeaf, first_leaf: u64) -> Result<(), &'static str> {
+    fn check(&self, leaf: &Prune, first_leaf: u64) -> Result<(), &'static str> {
         if leaf.checkpoint_size > first_leaf {
             return Err("the prune leaf names a checkpoint of leaves that came later");
         }
@@ -277,8 +332,12 @@ impl Removals {
         }
     }
 
-    fn prune(&mut self, entry: u64, leaf: &PruneLeaf) {
+    fn prune(&mut self, entry: u64, leaf: &Prune) {
         // gaps ascend; a hostile log has many, and as many orders
+        let pruned = leaf.from..leaf.to;
+        let before = self.left.len();
+        self.left.retain(|entry, _| !pruned.contains(entry));
+        let bare = before - self.left.len();
         let first = self.gaps.partition_point(|gap| gap.end <= leaf.from);
         let behind = self.gaps.partition_point(|gap| gap.first < leaf.to);
         let mut missing = 0;
@@ -293,7 +352,7 @@ impl Removals {
                 .sum();
         }
         self.pruned_leaves += missing;
-        if missing > 0 {
+        if missing > 0 || bare > 0 {
             self.last_removal = self.last_removal.max(Some(entry));
         }
         if self.pruned.len() < MAX_LISTED {
@@ -307,7 +366,11 @@ impl Removals {
     }
 
     fn erase(&mut self, mut erased: Erased, key: &Hash) {
-        erased.images = self.images.remove(key).map_or(0, |images| images.count);
+        let before = self.left.len();
+        self.left.retain(|_, (_, record)| record != key);
+        let left = before - self.left.len();
+        let others = self.images.remove(key).map_or(0, |images| images.count);
+        erased.images = others + left as u64;
         self.erased_images += erased.images;
         if erased.images > 0 {
             self.last_removal = self.last_removal.max(Some(erased.entry));
@@ -326,6 +389,14 @@ impl Removals {
                 Some(gap.block),
                 Some(gap.first),
                 format!("{} leaves are missing from here on", gap.end - gap.first),
+            );
+        }
+        for (entry, (block, _)) in mem::take(&mut self.left) {
+            report.add(
+                ViolationType::ImageMissing,
+                Some(block),
+                Some(entry),
+                "the image that the entry commits to is gone",
             );
         }
         for images in mem::take(&mut self.images).into_values() {

@@ -4,9 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::chain::TransactionChain;
 use crate::hash::Hash;
-use crate::leaf::{
-    EraseLeaf, KeyChangeLeaf, Leaf, PruneLeaf, RestoreLeaf, RetentionLeaf, RowLeaf, TrailerLeaf,
-};
+use crate::leaf::{EntryFrame, Leaf, MacCheck, Trailer};
 use crate::verify::incarnations::Incarnations;
 use crate::verify::prepared::{AuditKeys, Prepared};
 use crate::verify::removal::Order;
@@ -60,8 +58,8 @@ impl Known {
 pub(super) struct Transaction {
     pub(super) xid: u64,
     chain: TransactionChain,
-    /// Positions of the context leaves, ascending.
-    contexts: Vec<u32>,
+    /// Position of the last entry that holds a context.
+    context: Option<u32>,
     /// One of its leaves is altered, missing or unreadable, and reported as that: what follows from it is not
     /// reported again.
     pub(super) tainted: Option<Taint>,
@@ -81,7 +79,7 @@ impl Transaction {
         Self {
             xid,
             chain: TransactionChain::new(),
-            contexts: Vec::new(),
+            context: None,
             tainted,
             forged: false,
             orders: Vec::new(),
@@ -90,16 +88,6 @@ impl Transaction {
             last_entry: entry,
             fault: None,
         }
-    }
-
-    /// Starts over with the next transaction, keeping the memory.
-    pub(super) fn restart(&mut self, xid: u64, tainted: Option<Taint>, entry: u64) {
-        let mut contexts = std::mem::take(&mut self.contexts);
-        contexts.clear();
-        *self = Self {
-            contexts,
-            ..Self::new(xid, tainted, entry)
-        };
     }
 
     /// The first fault is kept: those that follow are most often its consequence.
@@ -117,6 +105,7 @@ impl Transaction {
     pub(super) fn leaf(
         &mut self,
         entry: u64,
+        bytes: &[u8],
         leaf: &Leaf<'_>,
         prepared: &Prepared,
         known: &mut Known,
@@ -134,48 +123,31 @@ impl Transaction {
                 format!("position {position} where {expected} was expected"),
             );
         }
-        match leaf {
-            Leaf::Row(row) => self.row(entry, row, known),
-            Leaf::Event(event) => self.context(entry, event.position, event.context_back),
-            Leaf::KeyChange(KeyChangeLeaf { header, .. })
-            | Leaf::Restore(RestoreLeaf { header, .. }) => {
-                self.context(entry, header.position, header.context_back);
+        if let Leaf::Row(row) = leaf {
+            known.use_shape(&row.shape, entry);
+        }
+        if let Some(frame) = leaf.frame() {
+            self.context(entry, frame);
+            if let Some(trailer) = &frame.trailer {
+                self.trailer(entry, bytes, trailer, prepared.mac, known);
             }
-            Leaf::Context(context) => self.contexts.push(context.position),
-            Leaf::Shape(_) => {}
-            Leaf::Trailer(trailer) => self.trailer(entry, trailer, prepared.mac, known),
-            Leaf::Prune(PruneLeaf { header, .. })
-            | Leaf::Erase(EraseLeaf { header, .. })
-            | Leaf::Retention(RetentionLeaf { header, .. }) => {
-                self.context(entry, header.position, header.context_back);
-                self.orders
-                    .extend(Order::of(entry, leaf).map(|order| (entry, order)));
-            }
-            Leaf::Seal(_) | Leaf::Incarnation(_) | Leaf::Violation(_) => {}
+            self.orders
+                .extend(Order::of(entry, leaf).map(|order| (entry, order)));
         }
         self.chain.push(&prepared.hash);
     }
 
+    /// Checks that the context of an entry is in the last one that holds any.
     #[inline]
-    fn row(&mut self, entry: u64, row: &RowLeaf<'_>, known: &mut Known) {
-        self.context(entry, row.position, row.context_back);
-        known.use_shape(&row.shape, entry);
-    }
-
-    /// Checks that a context leaf lies where a leaf says that its own is.
-    #[inline]
-    fn context(&mut self, entry: u64, position: u32, back: u32) {
-        let found = position
-            .checked_sub(back)
-            .filter(|_| back != 0)
-            .is_some_and(|at| {
-                self.contexts.last() == Some(&at) || self.contexts.binary_search(&at).is_ok()
-            });
-        if !found {
+    fn context(&mut self, entry: u64, frame: &EntryFrame<'_>) {
+        let back = frame.context.back();
+        if back == 0 {
+            self.context = Some(frame.position);
+        } else if self.context.is_none() || self.context != frame.position.checked_sub(back) {
             self.fail(
                 ViolationType::ContextBroken,
                 entry,
-                format!("no context leaf lies {back} leaves back"),
+                format!("the last context does not lie {back} leaves back"),
             );
         }
     }
@@ -183,8 +155,9 @@ impl Transaction {
     fn trailer(
         &mut self,
         entry: u64,
-        trailer: &TrailerLeaf,
-        checked: Option<bool>,
+        bytes: &[u8],
+        trailer: &Trailer,
+        checked: Option<MacCheck>,
         known: &mut Known,
     ) {
         self.closed = true;
@@ -206,16 +179,17 @@ impl Transaction {
         if known.audit_keys.is_empty() {
             return;
         }
-        match checked.or_else(|| known.audit_keys.check(trailer)) {
-            Some(true) => {}
-            None if known.retired_key_ids.contains(&trailer.audit_key_id) => {}
-            Some(false) => self.trailer_forged(
-                entry,
-                "the trailer's MAC was not made with the audit key it names",
-            ),
-            None => self.trailer_forged(
+        match checked.or_else(|| known.audit_keys.check(bytes)) {
+            Some(MacCheck::Genuine) => {}
+            Some(MacCheck::UnknownKey) if known.retired_key_ids.contains(&trailer.audit_key_id) => {
+            }
+            Some(MacCheck::UnknownKey) => self.trailer_forged(
                 entry,
                 "the trailer names an audit key that this log does not have",
+            ),
+            Some(MacCheck::Forged) | None => self.trailer_forged(
+                entry,
+                "the trailer's MAC was not made with the audit key it names",
             ),
         }
     }
@@ -252,7 +226,7 @@ impl Transaction {
             self.fail(
                 ViolationType::TrailerMissing,
                 self.last_entry,
-                "the transaction's last leaf is not a trailer",
+                "the transaction's last leaf has no trailer",
             );
         }
         let fault = self.fault.take();
