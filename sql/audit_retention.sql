@@ -28,7 +28,7 @@ CREATE TABLE ward.audit_removal (
     performed_at timestamptz
 );
 
--- Segments that were pruned. The context leaf stays where the next segment begins within a transaction.
+-- Segments that were pruned. Where the next segment begins within a transaction, the entry that holds its context stays, without its image.
 CREATE TABLE ward.audit_pruned_segment (
     segment_no bigint PRIMARY KEY CHECK (segment_no >= 0),
     pruned_by bigint NOT NULL,

@@ -26,7 +26,7 @@ CREATE VIEW ward.audit_growth AS
     FROM ward.audit_block
     GROUP BY 1;
 COMMENT ON VIEW ward.audit_growth IS
-    'How the sealed log grows: blocks and leaves per hour. Leaves are entries and what belongs to them: contexts, trailers, seals.';
+    'How the sealed log grows: blocks and leaves per hour. Leaves are entries and what belongs to them: descriptions of tables, seals.';
 REVOKE ALL ON ward.audit_growth FROM PUBLIC;
 
 CREATE FUNCTION ward.audit_row_states(

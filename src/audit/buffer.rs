@@ -4,9 +4,11 @@
 //! is current when it is inserted: a parent's record written while a child is current would vanish
 //! with the child. So only the top level is ever written, a rolled-back level is dropped and the
 //! running position and hash go back to where that level began.
+//!
+//! The last record is not written before the transaction ends: the trailer becomes part of it.
 
 use crate::error::{self, Result};
-use ward_log::{Hash, TransactionChain, leaf_hash, push_record};
+use ward_log::{AuditMac, Hash, Records, Trailer, TransactionChain, leaf_hash, push_record};
 
 /// Bytes of records per journal tuple: one heap page less its header, the tuple's header and the
 /// fixed columns. A larger record is cut into parts of this size.
@@ -19,20 +21,21 @@ pub const LEVEL_LIMIT: usize = 256 * 1024;
 #[derive(Clone)]
 pub struct Mark {
     chain: TransactionChain,
+    before_last: TransactionChain,
     context: Option<ContextMark>,
     shapes: usize,
 }
 
-/// Which context leaf is in force, and what it was made from.
+/// Which entry holds the context in force, and what that was made from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ContextMark {
-    /// Position of the context leaf within the transaction.
+    /// Position of the entry within the transaction.
     pub position: u32,
-    /// Identity of the situation the leaf describes.
+    /// Identity of the situation the context describes.
     pub stamp: ContextStamp,
 }
 
-/// Cheap identity of "who and where": equal stamps mean an equal context leaf.
+/// Cheap identity of "who and where": equal stamps mean an equal context.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ContextStamp {
     /// Generation of the security context.
@@ -54,17 +57,40 @@ struct Chunk {
     start: usize,
 }
 
+/// Memory for a leaf and its image, and for one record.
+#[derive(Default)]
+pub struct Scratch {
+    /// The leaf.
+    pub leaf: Vec<u8>,
+    /// The image, or a record.
+    pub image: Vec<u8>,
+}
+
+/// What of a level is not written yet.
+#[derive(Clone, Copy)]
+pub enum Hold {
+    /// The last record, which may get the trailer.
+    Last,
+    /// Nothing: the transaction is closed.
+    Nothing,
+}
+
 struct Level {
     subid: u32,
     began: Mark,
     bytes: Vec<u8>,
     chunks: Vec<Chunk>,
+    /// Where the last record begins.
+    last: Option<usize>,
 }
 
 /// All that a transaction has captured and not yet written.
 pub struct Buffer {
     levels: Vec<Level>,
+    /// Over all leaves.
     chain: TransactionChain,
+    /// Over all leaves but the last.
+    before_last: TransactionChain,
     context: Option<ContextMark>,
     shapes: Vec<Hash>,
     /// Memory for the next level.
@@ -77,6 +103,7 @@ impl Buffer {
         Buffer {
             levels: Vec::new(),
             chain: TransactionChain::new(),
+            before_last: TransactionChain::new(),
             context: None,
             shapes: Vec::new(),
             spare: Default::default(),
@@ -86,6 +113,7 @@ impl Buffer {
     /// Forgets everything; says whether the memory is worth keeping.
     pub fn empty(&mut self) -> bool {
         self.chain = TransactionChain::new();
+        self.before_last = TransactionChain::new();
         self.context = None;
         self.shapes.clear();
         self.levels.truncate(1);
@@ -107,17 +135,12 @@ impl Buffer {
         self.chain.count()
     }
 
-    /// The hash over all leaves so far.
-    pub fn chain_digest(&self) -> Hash {
-        self.chain.digest()
-    }
-
-    /// The context leaf in force.
+    /// The context in force.
     pub fn context(&self) -> Option<ContextMark> {
         self.context
     }
 
-    /// Notes that the leaf at `mark.position` is the context from now on.
+    /// Notes that the entry at `mark.position` holds the context from now on.
     pub fn set_context(&mut self, mark: ContextMark) {
         self.context = Some(mark);
     }
@@ -140,11 +163,13 @@ impl Buffer {
                 subid,
                 began: Mark {
                     chain: self.chain.clone(),
+                    before_last: self.before_last.clone(),
                     context: self.context,
                     shapes: self.shapes.len(),
                 },
                 bytes,
                 chunks,
+                last: None,
             });
         }
     }
@@ -166,14 +191,50 @@ impl Buffer {
                     start,
                 }),
             }
+            level.last = Some(start);
+            self.before_last.clone_from(&self.chain);
             self.chain.push(&leaf_hash(leaf));
         }
         Ok(())
     }
 
-    /// Unwritten bytes of the top level.
+    /// Makes a trailer part of the last entry, which lies in the top level.
+    pub fn close(
+        &mut self,
+        incarnation: [u8; 16],
+        key_id: [u8; 8],
+        mac: &AuditMac,
+        scratch: &mut Scratch,
+    ) -> Result<()> {
+        let Some(level) = self.levels.last_mut() else {
+            return Ok(());
+        };
+        let start = level.before_last();
+        scratch.image.clear();
+        scratch.image.extend_from_slice(&level.bytes[start..]);
+        level.bytes.truncate(start);
+        for record in Records::new(&scratch.image) {
+            let record = record.map_err(error::format)?;
+            scratch.leaf.clear();
+            scratch.leaf.extend_from_slice(record.leaf);
+            Trailer::close(
+                &mut scratch.leaf,
+                &self.before_last,
+                incarnation,
+                key_id,
+                mac,
+            )
+            .map_err(error::format)?;
+            push_record(&mut level.bytes, &scratch.leaf, record.image).map_err(error::format)?;
+            self.chain.clone_from(&self.before_last);
+            self.chain.push(&leaf_hash(&scratch.leaf));
+        }
+        Ok(())
+    }
+
+    /// Unwritten bytes of the top level before the last record.
     pub fn top_len(&self) -> usize {
-        self.levels.last().map_or(0, |level| level.bytes.len())
+        self.levels.last().map_or(0, Level::before_last)
     }
 
     /// Unwritten bytes of all levels.
@@ -186,25 +247,36 @@ impl Buffer {
         self.levels.last().map(|level| level.subid)
     }
 
-    /// Chunks of the top level in order: first position and bytes.
-    pub fn top_chunks(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.levels.last().into_iter().flat_map(Level::pieces)
+    /// Chunks of the top level in order, with or without the last record: first position and bytes.
+    pub fn top_chunks(&self, hold: Hold) -> impl Iterator<Item = (u32, &[u8])> {
+        let level = self.levels.last().into_iter();
+        level.flat_map(move |level| level.pieces(level.end(hold)))
     }
 
     /// Chunks of every level, in order of position.
     pub fn all_chunks(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.levels.iter().flat_map(Level::pieces)
+        let levels = self.levels.iter();
+        levels.flat_map(|level| level.pieces(level.bytes.len()))
     }
 
-    /// Forgets the bytes of the top level once they are written.
-    pub fn top_written(&mut self) {
+    /// Forgets the bytes of the top level that were written.
+    pub fn top_written(&mut self, hold: Hold) {
+        let next = self.chain.count();
         if let Some(level) = self.levels.last_mut() {
+            level.bytes.drain(..level.end(hold));
             level.chunks.clear();
+            level.last = None;
+            if !level.bytes.is_empty() {
+                level.chunks.push(Chunk {
+                    position: next - 1,
+                    next,
+                    start: 0,
+                });
+                level.last = Some(0);
+            }
             // What one large row needed is not kept for the small ones.
             if level.bytes.capacity() > 4 * LEVEL_LIMIT {
-                level.bytes = Vec::new();
-            } else {
-                level.bytes.clear();
+                level.bytes.shrink_to(LEVEL_LIMIT);
             }
         }
     }
@@ -213,6 +285,7 @@ impl Buffer {
     pub fn roll_back(&mut self, subid: u32) {
         while let Some(level) = self.levels.pop_if(|top| top.subid >= subid) {
             self.chain = level.began.chain;
+            self.before_last = level.began.before_last;
             self.context = level.began.context;
             self.shapes.truncate(level.began.shapes);
         }
@@ -236,18 +309,33 @@ impl Buffer {
 }
 
 impl Level {
-    fn pieces(&self) -> impl Iterator<Item = (u32, &[u8])> {
-        self.chunks.iter().enumerate().map(|(i, chunk)| {
-            let end = self
-                .chunks
-                .get(i + 1)
-                .map_or(self.bytes.len(), |next| next.start);
-            (chunk.position, &self.bytes[chunk.start..end])
-        })
+    /// How many bytes lie before the last record.
+    fn before_last(&self) -> usize {
+        self.last.unwrap_or(self.bytes.len())
+    }
+
+    fn end(&self, hold: Hold) -> usize {
+        match hold {
+            Hold::Last => self.before_last(),
+            Hold::Nothing => self.bytes.len(),
+        }
+    }
+
+    /// The chunks up to the record that begins at `end`.
+    fn pieces(&self, end: usize) -> impl Iterator<Item = (u32, &[u8])> {
+        let chunks = self.chunks.iter().enumerate();
+        chunks
+            .take_while(move |(_, chunk)| chunk.start < end)
+            .map(move |(i, chunk)| {
+                let next = self.chunks.get(i + 1);
+                let to = next.map_or(end, |next| next.start.min(end));
+                (chunk.position, &self.bytes[chunk.start..to])
+            })
     }
 
     fn absorb(&mut self, child: Level) {
         let offset = self.bytes.len();
+        self.last = child.last.map(|last| last + offset).or(self.last);
         self.bytes.extend_from_slice(&child.bytes);
         self.chunks
             .extend(child.chunks.into_iter().map(|chunk| Chunk {

@@ -1,8 +1,8 @@
 //! Capture: from a trigger firing to bytes in the journal, within the writer's transaction.
 
-use super::buffer::{Buffer, CHUNK, ContextMark, ContextStamp, LEVEL_LIMIT};
+use super::buffer::{Buffer, CHUNK, ContextMark, ContextStamp, Hold, LEVEL_LIMIT, Scratch};
 use super::catalog::{self, Log};
-use super::context_leaf::ContextCache;
+use super::context::ContextCache;
 use super::salt::SaltPool;
 use crate::context;
 use crate::error::{self, Result};
@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::atomic::Ordering;
 use ward_log::{
-    AuditMac, Details, EventLeaf, Hash, LeafHeader, RowLeaf, Severity, ShapeLeaf, TrailerLeaf,
+    AuditMac, ContextPlace, Details, EntryFrame, EventLeaf, Hash, RowLeaf, Severity, ShapeLeaf,
     image_commitment,
 };
 
@@ -36,8 +36,7 @@ struct State {
     transaction: Option<Transaction>,
     /// The last transaction's buffer, emptied: its memory serves the next.
     spare: Option<Buffer>,
-    leaf: Vec<u8>,
-    image: Vec<u8>,
+    scratch: Scratch,
 }
 
 /// An audited table.
@@ -85,7 +84,6 @@ pub fn change(firing: &Firing) -> Result<()> {
         state.drop_stale();
         state.begin()?;
         state.describe(firing)?;
-        state.mark_context()?;
         state.row(firing)?;
         state.spill()
     })
@@ -96,19 +94,25 @@ pub fn event(event_type: &str, severity: Severity, details: Details) -> Result<(
     with_state(|state| {
         state.drop_stale();
         state.begin()?;
-        state.mark_context()?;
-        state.event(event_type, severity, details)?;
+        state.push(process::now_micros(), |frame, out| {
+            EventLeaf {
+                frame,
+                severity,
+                event_type,
+                details,
+            }
+            .encode(out);
+        })?;
         state.spill()
     })
 }
 
 /// Records an order that the sealer is to carry out: `encode` writes its leaf. The log must exist.
-pub fn order(occurred_at: i64, encode: impl FnOnce(LeafHeader, &mut Vec<u8>)) -> Result<()> {
+pub fn order(occurred_at: i64, encode: impl FnOnce(EntryFrame, &mut Vec<u8>)) -> Result<()> {
     with_state(|state| {
         state.drop_stale();
         state.begin()?;
-        state.mark_context()?;
-        state.order(occurred_at, encode)?;
+        state.push(occurred_at, encode)?;
         state.spill()
     })
 }
@@ -197,118 +201,55 @@ impl State {
         Ok(())
     }
 
-    /// Writes a context leaf when who or where differs from the last one.
-    fn mark_context(&mut self) -> Result<()> {
-        let stamp = ContextStamp {
-            generation: context::generation(),
-            current_role: who::current_role(),
-            session_role: who::session_role(),
-            application: who::application_hash(),
-        };
-        let xid = self.transaction()?.xid;
-        let buffer = &mut self.transaction()?.buffer;
-        if buffer.context().is_some_and(|mark| mark.stamp == stamp) {
-            return Ok(());
-        }
-        let position = buffer.position();
-        let Some(transaction) = &mut self.transaction else {
-            return Err(lost());
-        };
-        let buffer = &mut transaction.buffer;
-        buffer.push(self.context.leaf(stamp, xid, position)?, None)?;
-        buffer.set_context(ContextMark { position, stamp });
-        Ok(())
-    }
-
     fn row(&mut self, firing: &Firing) -> Result<()> {
         let (Some(table), Some(transaction)) =
             (self.tables.get_mut(&firing.key()), &mut self.transaction)
         else {
             return Err(lost());
         };
-        table.mark_shape(transaction, &mut self.leaf)?;
+        table.mark_shape(transaction, &mut self.scratch.leaf)?;
         let described = &mut table.described;
-        self.image.clear();
+        let image = &mut self.scratch.image;
+        image.clear();
         let has_image = firing.old.is_some() || firing.new.is_some();
-        let mut commit: Hash = [0; 32];
+        let mut image_commit: Hash = [0; 32];
         let mut record_id = None;
         if has_image {
             let salt = self.salts.next()?;
-            record_id = described.render(
-                firing.old.as_ref(),
-                firing.new.as_ref(),
-                &salt,
-                &mut self.image,
-            )?;
-            commit = image_commitment(&self.image);
+            let (old, new) = (firing.old.as_ref(), firing.new.as_ref());
+            record_id = described.render(old, new, &salt, image)?;
+            image_commit = image_commitment(image);
         }
-        let position = transaction.buffer.position();
-        let context = transaction
-            .buffer
-            .context()
-            .map_or(position, |mark| mark.position);
-        self.leaf.clear();
-        RowLeaf {
-            operation: firing.operation,
-            xid: transaction.xid,
-            position,
-            context_back: position - context,
-            occurred_at: process::now_micros(),
-            shape: described.id,
-            image_commit: commit,
-            record_id: record_id.as_deref(),
-        }
-        .encode(&mut self.leaf);
-        transaction
-            .buffer
-            .push(&self.leaf, has_image.then_some(&self.image))?;
-        if self.image.capacity() > 4 * LEVEL_LIMIT {
-            self.image = Vec::new();
+        let now = process::now_micros();
+        transaction.push(&mut self.context, &mut self.scratch, now, |frame, out| {
+            RowLeaf {
+                frame,
+                operation: firing.operation,
+                shape: described.id,
+                image_commit,
+                record_id: record_id.as_deref(),
+            }
+            .encode(out);
+            has_image
+        })?;
+        if self.scratch.image.capacity() > 4 * LEVEL_LIMIT {
+            self.scratch.image = Vec::new();
         }
         Ok(())
     }
 
-    fn event(&mut self, event_type: &str, severity: Severity, details: Details) -> Result<()> {
-        let transaction = self.transaction.as_mut().ok_or_else(lost)?;
-        let position = transaction.buffer.position();
-        let context = transaction
-            .buffer
-            .context()
-            .map_or(position, |mark| mark.position);
-        self.leaf.clear();
-        EventLeaf {
-            xid: transaction.xid,
-            position,
-            context_back: position - context,
-            occurred_at: process::now_micros(),
-            severity,
-            event_type,
-            details,
-        }
-        .encode(&mut self.leaf);
-        transaction.buffer.push(&self.leaf, None)
-    }
-
-    fn order(
+    /// Appends an entry without an image, which `encode` writes.
+    fn push(
         &mut self,
         occurred_at: i64,
-        encode: impl FnOnce(LeafHeader, &mut Vec<u8>),
+        encode: impl FnOnce(EntryFrame, &mut Vec<u8>),
     ) -> Result<()> {
         let transaction = self.transaction.as_mut().ok_or_else(lost)?;
-        let position = transaction.buffer.position();
-        let context = transaction
-            .buffer
-            .context()
-            .map_or(position, |mark| mark.position);
-        let header = LeafHeader {
-            xid: transaction.xid,
-            position,
-            context_back: position - context,
-            occurred_at,
-        };
-        self.leaf.clear();
-        encode(header, &mut self.leaf);
-        transaction.buffer.push(&self.leaf, None)
+        let (context, scratch) = (&mut self.context, &mut self.scratch);
+        transaction.push(context, scratch, occurred_at, |frame, out| {
+            encode(frame, out);
+            false
+        })
     }
 
     /// Writes the current level when it is full, or when the transaction is already closed.
@@ -316,46 +257,76 @@ impl State {
         if self.transaction()?.closed {
             self.close()
         } else if self.transaction()?.buffer.top_len() > LEVEL_LIMIT {
-            self.write()
+            self.write(Hold::Last)
         } else {
             Ok(())
         }
     }
 
-    /// Ends the transaction's leaves with a trailer and writes all that is left.
+    /// Ends the transaction with a trailer and writes all that is left.
     fn close(&mut self) -> Result<()> {
         let (Some(transaction), Some(log), Some((key_id, mac))) =
             (&mut self.transaction, &self.log, &self.mac)
         else {
             return Err(lost());
         };
-        let trailer = TrailerLeaf::sign_with(
-            transaction.xid,
-            transaction.buffer.position(),
-            log.incarnation,
-            transaction.buffer.chain_digest(),
-            *key_id,
-            mac,
-        );
-        self.leaf.clear();
-        trailer.encode(&mut self.leaf);
-        transaction.buffer.enter(xact::current_subid());
-        transaction.buffer.push(&self.leaf, None)?;
+        let scratch = &mut self.scratch;
+        transaction
+            .buffer
+            .close(log.incarnation, *key_id, mac, scratch)?;
         transaction.closed = true;
-        self.write()
+        self.write(Hold::Nothing)
     }
 
     /// Writes the top level, which belongs to the current subtransaction.
-    fn write(&mut self) -> Result<()> {
+    fn write(&mut self, hold: Hold) -> Result<()> {
         let (Some(transaction), Some(log)) = (&mut self.transaction, &self.log) else {
             return Err(lost());
         };
         let number =
             shared::mine().map_or(0, |slot| slot.journal.load(Ordering::Relaxed)) as usize & 1;
         let journal = Journal::open(log.journals[number], number as u8, Mode::Write);
-        journal.append(transaction.xid, transaction.buffer.top_chunks(), CHUNK);
-        transaction.buffer.top_written();
+        journal.append(transaction.xid, transaction.buffer.top_chunks(hold), CHUNK);
+        transaction.buffer.top_written(hold);
         transaction.written = true;
+        Ok(())
+    }
+}
+
+impl Transaction {
+    /// Appends an entry, which `encode` writes: in this frame, and with the image in `scratch` if it says so.
+    fn push(
+        &mut self,
+        context: &mut ContextCache,
+        scratch: &mut Scratch,
+        occurred_at: i64,
+        encode: impl FnOnce(EntryFrame, &mut Vec<u8>) -> bool,
+    ) -> Result<()> {
+        let stamp = ContextStamp {
+            generation: context::generation(),
+            current_role: who::current_role(),
+            session_role: who::session_role(),
+            application: who::application_hash(),
+        };
+        let position = self.buffer.position();
+        let known = self.buffer.context().filter(|mark| mark.stamp == stamp);
+        let frame = EntryFrame {
+            xid: self.xid,
+            position,
+            occurred_at,
+            context: match known {
+                Some(mark) => ContextPlace::Back(position - mark.position),
+                None => ContextPlace::Here(context.encoded(stamp)),
+            },
+            trailer: None,
+        };
+        scratch.leaf.clear();
+        let has_image = encode(frame, &mut scratch.leaf);
+        let image = has_image.then_some(&*scratch.image);
+        self.buffer.push(&scratch.leaf, image)?;
+        if known.is_none() {
+            self.buffer.set_context(ContextMark { position, stamp });
+        }
         Ok(())
     }
 }
@@ -413,9 +384,11 @@ fn before_commit(_prepare: bool) {
 fn before_release(subid: u32) {
     let done = with_state(|state| match &state.transaction {
         Some(Transaction { buffer, .. })
-            if buffer.top_subid() == Some(subid) && buffer.total_len() > LEVEL_LIMIT =>
+            if buffer.top_subid() == Some(subid)
+                && buffer.total_len() > LEVEL_LIMIT
+                && buffer.top_len() > 0 =>
         {
-            state.write()
+            state.write(Hold::Last)
         }
         _ => Ok(()),
     });

@@ -1,6 +1,8 @@
 //! What the sealer checks of one transaction before it seals it.
 
-use ward_log::{AuditMac, Hash, Leaf, Records, TransactionChain, ViolationKind, leaf_hash};
+use ward_log::{
+    AuditMac, Hash, Leaf, MacCheck, Records, Trailer, TransactionChain, ViolationKind, leaf_hash,
+};
 
 /// Running check of a transaction's records, in order.
 pub struct TransactionCheck<'a> {
@@ -93,13 +95,11 @@ impl<'a> TransactionCheck<'a> {
                     | Leaf::KeyChange(_)
                     | Leaf::Restore(_)
             );
-            self.closed = match &leaf {
-                Leaf::Trailer(trailer) => {
-                    self.trailer(trailer);
-                    true
-                }
-                _ => false,
-            };
+            let trailer = leaf.frame().and_then(|frame| frame.trailer);
+            self.closed = trailer.is_some();
+            if let Some(trailer) = &trailer {
+                self.trailer(record.leaf, trailer);
+            }
             let hash = leaf_hash(record.leaf);
             self.chain.push(&hash);
             seal(Sealable {
@@ -113,32 +113,33 @@ impl<'a> TransactionCheck<'a> {
         Ok(())
     }
 
-    fn trailer(&mut self, trailer: &ward_log::TrailerLeaf) {
+    fn trailer(&mut self, leaf: &[u8], trailer: &Trailer) {
         if !self.incarnations.contains(&trailer.incarnation) {
             self.note(
                 ViolationKind::ForeignIncarnation,
                 "the trailer belongs to another history",
             );
         }
-        if trailer.position != self.chain.count() || trailer.chain != self.chain.digest() {
+        if trailer.chain != self.chain.digest() {
             self.note(
                 ViolationKind::ChainWrong,
                 "the trailer does not cover the leaves before it",
             );
         }
-        let key = self.keys.iter().find(|(id, _)| *id == trailer.audit_key_id);
-        match key {
-            None => self.note(
+        let key = |id: &[u8; 8]| {
+            let mut keys = self.keys.iter();
+            keys.find(|(known, _)| known == id).map(|(_, mac)| mac)
+        };
+        match Trailer::check(leaf, key) {
+            Some(MacCheck::Genuine) => {}
+            Some(MacCheck::UnknownKey) => self.note(
                 ViolationKind::TrailerMacWrong,
                 "the trailer names an audit key that is not in the registry",
             ),
-            Some((_, mac)) if !trailer.verify_mac_with(mac) => {
-                self.note(
-                    ViolationKind::TrailerMacWrong,
-                    "the trailer was not made with the audit key",
-                );
-            }
-            Some(_) => {}
+            Some(MacCheck::Forged) | None => self.note(
+                ViolationKind::TrailerMacWrong,
+                "the trailer was not made with the audit key",
+            ),
         }
     }
 
@@ -156,7 +157,7 @@ impl<'a> TransactionCheck<'a> {
         if !self.closed {
             self.note(
                 ViolationKind::TrailerMissing,
-                "the transaction's last leaf is not a trailer",
+                "the transaction's last leaf has no trailer",
             );
         }
         self.problem

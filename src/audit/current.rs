@@ -277,8 +277,8 @@ impl<'r> Reader<'r> {
                 Cell::Text(kind),
                 record.into(),
                 Cell::Int8(block),
-                Cell::Int8(row.xid as i64),
-                Cell::Int8(i64::from(row.position)),
+                Cell::Int8(row.frame.xid as i64),
+                Cell::Int8(i64::from(row.frame.position)),
                 Cell::Int8(i64::from(table)),
                 fingerprint.map_or(Cell::Null, Cell::Bytes),
             ]);

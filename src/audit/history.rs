@@ -115,9 +115,9 @@ pub fn declare_restore(
             .ok_or_else(|| no_block(size))?,
         None => owner::run(last_left).ok_or_else(no_log)?,
     };
-    capture::order(process::now_micros(), |header, leaf| {
+    capture::order(process::now_micros(), |frame, leaf| {
         RestoreLeaf {
-            header,
+            frame,
             restored_size: size,
             reason,
         }

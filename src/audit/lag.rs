@@ -82,11 +82,11 @@ impl Unsealed {
         for record in Records::new(bytes) {
             // what cannot be read is reported when it is sealed
             let Ok(record) = record else { break };
-            let occurred_at = match Leaf::parse(record.leaf) {
-                Ok(Leaf::Row(row)) => row.occurred_at,
-                Ok(Leaf::Event(event)) => event.occurred_at,
-                _ => continue,
+            let Ok(leaf) = Leaf::parse(record.leaf) else {
+                continue;
             };
+            let Some(frame) = leaf.frame() else { continue };
+            let occurred_at = frame.occurred_at;
             self.entries += 1;
             let oldest = self.oldest.get_or_insert(occurred_at);
             *oldest = occurred_at.min(*oldest);

@@ -128,8 +128,8 @@ impl Said {
             }
         }
         for table in tables {
-            let before = self.spoke.insert(table.clone(), event.xid);
-            if before.is_some_and(|xid| xid != event.xid) {
+            let before = self.spoke.insert(table.clone(), event.frame.xid);
+            if before.is_some_and(|xid| xid != event.frame.xid) {
                 self.unclear.insert(table.clone());
             }
             if self.unclear.contains(&table) {

@@ -6,7 +6,7 @@ pub mod capture;
 mod catalog;
 mod check;
 mod checkpoint;
-mod context_leaf;
+mod context;
 pub mod current;
 pub mod enable;
 pub mod entries;

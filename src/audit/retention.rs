@@ -36,9 +36,9 @@ fn set_audit_retention(period: Option<Interval>) -> Result<TimestampWithTimeZone
         (now, policy::load().earliest(period, now))
     });
     let shown = timestamp(effective_at)?;
-    capture::order(occurred_at, |header, out| {
+    capture::order(occurred_at, |frame, out| {
         RetentionLeaf {
-            header,
+            frame,
             period,
             effective_at,
         }
@@ -57,9 +57,9 @@ fn prune_audit_trail(before: Option<TimestampWithTimeZone>) -> Result<i64> {
     let Some(plan) = owner::run(|| plan(before, now))? else {
         return Ok(0);
     };
-    capture::order(now, |header, out| {
+    capture::order(now, |frame, out| {
         PruneLeaf {
-            header,
+            frame,
             // what was pruned before, too: the leaf that says so may go with these
             from: 0,
             to: plan.to,

@@ -201,7 +201,7 @@ fn is_declared(one: &Identity, size: u64, head: &Checkpoint) -> bool {
         match Leaf::parse(leaf) {
             Ok(Leaf::Violation(violation)) => faulty.push(violation.xid),
             Ok(Leaf::Restore(restore)) if restore.restored_size == size => {
-                restores.push((restore.header.xid, index, leaf.to_vec()));
+                restores.push((restore.frame.xid, index, leaf.to_vec()));
             }
             _ => {}
         }

@@ -29,9 +29,9 @@ pub fn rotate_audit_signing_key() -> Result<i32> {
             public_key(new.material.expose()),
         );
         announce(&old_key, &new_key)?;
-        capture::order(process::now_micros(), |header, leaf| {
+        capture::order(process::now_micros(), |frame, leaf| {
             KeyChangeLeaf {
-                header,
+                frame,
                 old_key,
                 new_key,
             }

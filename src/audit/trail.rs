@@ -11,8 +11,8 @@ use crate::pg::{owner, process, query};
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use ward_log::{
-    EventLeaf, Hash, Image, Leaf, LeafHeader, Operation, Records, RowLeaf, Shape, Snapshot,
-    leaf_hash,
+    Context, ContextPlace, EntryFrame, EventLeaf, Hash, Image, Leaf, Operation, Records, RowLeaf,
+    Shape, Snapshot, leaf_hash,
 };
 
 /// Type byte of a shape leaf (docs/log-format.md).
@@ -38,7 +38,7 @@ pub(super) struct Reader<'r> {
     blocks: Vec<(u64, u64, u64)>,
     size: u64,
     snapshot: Snapshot,
-    /// The context leaf last seen: its index or position, and its bytes.
+    /// The context last seen: index or position of the entry that holds it, and its encoding.
     context: Option<(u64, Vec<u8>)>,
     /// The one record whose entries are wanted, if only they are.
     wanted: Option<Wanted>,
@@ -130,20 +130,18 @@ impl<'r> Reader<'r> {
 
     /// Renders one sealed entry. Its context and its block are looked up.
     pub(super) fn single(&mut self, id: u64, leaf: &[u8], image: Option<&[u8]>) {
-        let back = match Leaf::parse(leaf) {
-            Ok(Leaf::Row(row)) => row.context_back,
-            Ok(Leaf::Event(event)) => event.context_back,
-            Ok(Leaf::Prune(leaf)) => leaf.header.context_back,
-            Ok(Leaf::Erase(leaf)) => leaf.header.context_back,
-            Ok(Leaf::Retention(leaf)) => leaf.header.context_back,
-            _ => return,
+        let Ok(parsed) = Leaf::parse(leaf) else {
+            return;
         };
-        if let Some(at) = id.checked_sub(back.into())
+        let Some(frame) = parsed.frame() else { return };
+        let back = u64::from(frame.context.back());
+        if let Some(at) = id.checked_sub(back).filter(|at| *at != id)
             && self.context.as_ref().is_none_or(|(known, _)| *known != at)
         {
-            self.context = self.finder.leaf(at).map(|(leaf, _)| (at, leaf));
-            if self.context.is_none() {
-                self.all_retained(at..at + 1);
+            let found = self.finder.leaf(at);
+            match found.as_ref().map(|(leaf, _)| Leaf::parse(leaf)) {
+                Some(Ok(holder)) => self.note_context(Some(at), &holder),
+                _ => self.all_retained(at..at + 1),
             }
         }
         if block_of(&self.blocks, id).is_none() {
@@ -200,11 +198,13 @@ impl<'r> Reader<'r> {
         Ok(())
     }
 
-    /// A leaf of a pruned segment that still describes entries behind it, if it is what was sealed.
+    /// An entry of a pruned segment that holds the context of entries behind it, if it is what was sealed.
     fn retained(&mut self, id: u64, leaf: &[u8]) {
         let stored = store::tile(0, id >> 8);
-        if stored.is_some_and(|tile| tile.get((id & 0xFF) as usize) == Some(&leaf_hash(leaf))) {
-            self.entry(Some(id), leaf, None);
+        if stored.is_some_and(|tile| tile.get((id & 0xFF) as usize) == Some(&leaf_hash(leaf)))
+            && let Ok(leaf) = Leaf::parse(leaf)
+        {
+            self.note_context(Some(id), &leaf);
         }
     }
 
@@ -247,11 +247,11 @@ impl<'r> Reader<'r> {
     }
 
     fn entry(&mut self, id: Option<u64>, leaf: &[u8], image: Option<&[u8]>) {
-        match Leaf::parse(leaf) {
-            Ok(Leaf::Context(context)) => {
-                let place = id.unwrap_or(u64::from(context.position));
-                self.context = Some((place, leaf.to_vec()));
-            }
+        let leaf = Leaf::parse(leaf);
+        if let Ok(leaf) = &leaf {
+            self.note_context(id, leaf);
+        }
+        match leaf {
             Ok(Leaf::Shape(shape)) => {
                 if let Ok(described) = shape.shape() {
                     self.shapes.insert(shape.shape_id(), described);
@@ -260,29 +260,41 @@ impl<'r> Reader<'r> {
             Ok(Leaf::Row(row)) => self.row(id, &row, image),
             Ok(Leaf::Event(event)) => self.event(id, &event),
             Ok(Leaf::Prune(leaf)) => {
-                self.order(id, &leaf.header, "PRUNE", None, shown::prune(&leaf))
+                self.order(id, &leaf.frame, "PRUNE", None, shown::prune(&leaf))
             }
             Ok(Leaf::Erase(leaf)) => {
                 let record = [leaf.schema, leaf.table, leaf.record_id];
-                self.order(id, &leaf.header, "ERASE", Some(record), shown::erase(&leaf));
+                self.order(id, &leaf.frame, "ERASE", Some(record), shown::erase(&leaf));
             }
             Ok(Leaf::Restore(leaf)) => {
-                self.order(id, &leaf.header, "RESTORE", None, shown::restore(&leaf));
+                self.order(id, &leaf.frame, "RESTORE", None, shown::restore(&leaf));
             }
             Ok(Leaf::KeyChange(leaf)) => {
                 self.order(
                     id,
-                    &leaf.header,
+                    &leaf.frame,
                     "KEY CHANGE",
                     None,
                     shown::key_change(&leaf),
                 );
             }
             Ok(Leaf::Retention(leaf)) => {
-                self.order(id, &leaf.header, "RETENTION", None, shown::retention(&leaf));
+                self.order(id, &leaf.frame, "RETENTION", None, shown::retention(&leaf));
             }
             // Other leaves carry no change; unreadable ones are for the verifier to report.
             _ => {}
+        }
+    }
+
+    /// Keeps the context that an entry holds, for those that follow.
+    fn note_context(&mut self, id: Option<u64>, leaf: &Leaf) {
+        if let Some(frame) = leaf.frame()
+            && let ContextPlace::Here(encoded) = frame.context
+        {
+            let (at, kept) = self.context.get_or_insert_default();
+            *at = id.unwrap_or(u64::from(frame.position));
+            kept.clear();
+            kept.extend_from_slice(encoded);
         }
     }
 
@@ -317,20 +329,13 @@ impl<'r> Reader<'r> {
             new.map_or(Cell::Null, Cell::Jsonb),
             changed.map_or(Cell::Null, Cell::TextArray),
         ];
-        let place = Place {
-            id,
-            xid: row.xid,
-            position: row.position,
-            context_back: row.context_back,
-            occurred_at: row.occurred_at,
-        };
-        put(self.rows, &self.blocks, &self.context, &place, what);
+        put(self.rows, &self.blocks, &self.context, id, &row.frame, what);
     }
 
     fn order(
         &mut self,
         id: Option<u64>,
-        header: &LeafHeader,
+        frame: &EntryFrame,
         operation: &'static str,
         record: Option<[&str; 3]>,
         values: String,
@@ -348,14 +353,7 @@ impl<'r> Reader<'r> {
             Cell::Jsonb(values),
             Cell::Null,
         ];
-        let place = Place {
-            id,
-            xid: header.xid,
-            position: header.position,
-            context_back: header.context_back,
-            occurred_at: header.occurred_at,
-        };
-        put(self.rows, &self.blocks, &self.context, &place, what);
+        put(self.rows, &self.blocks, &self.context, id, frame, what);
     }
 
     fn event(&mut self, id: Option<u64>, event: &EventLeaf) {
@@ -371,24 +369,15 @@ impl<'r> Reader<'r> {
             Cell::Jsonb(image::event(event)),
             Cell::Null,
         ];
-        let place = Place {
+        put(
+            self.rows,
+            &self.blocks,
+            &self.context,
             id,
-            xid: event.xid,
-            position: event.position,
-            context_back: event.context_back,
-            occurred_at: event.occurred_at,
-        };
-        put(self.rows, &self.blocks, &self.context, &place, what);
+            &event.frame,
+            what,
+        );
     }
-}
-
-/// Where in the log an entry stands.
-struct Place {
-    id: Option<u64>,
-    xid: u64,
-    position: u32,
-    context_back: u32,
-    occurred_at: i64,
 }
 
 /// Writes one entry: when and where, who, and `what` happened.
@@ -396,23 +385,25 @@ fn put(
     rows: &mut Rows,
     blocks: &[(u64, u64, u64)],
     context: &Option<(u64, Vec<u8>)>,
-    place: &Place,
+    id: Option<u64>,
+    frame: &EntryFrame,
     what: [Cell; 7],
 ) {
-    let at = place.id.unwrap_or(u64::from(place.position));
-    let context = context
-        .as_ref()
-        .filter(|(leaf, _)| *leaf == at.wrapping_sub(u64::from(place.context_back)))
-        .and_then(|(_, bytes)| Leaf::parse(bytes).ok());
-    let context = match &context {
-        Some(Leaf::Context(context)) => Some(context),
-        _ => None,
+    let encoded = match (frame.context, context) {
+        (ContextPlace::Here(encoded), _) => Some(encoded),
+        (ContextPlace::Back(back), Some((holder, encoded))) => {
+            let at = id.unwrap_or(u64::from(frame.position));
+            (at.checked_sub(u64::from(back)) == Some(*holder)).then_some(&encoded[..])
+        }
+        (ContextPlace::Back(_), None) => None,
     };
-    let block = place.id.and_then(|id| block_of(blocks, id));
+    let context = encoded.and_then(|encoded| Context::parse(encoded).ok());
+    let context = context.as_ref();
+    let block = id.and_then(|id| block_of(blocks, id));
     let [schema, table, record, operation, old, new, changed] = what;
     rows.put(&[
-        place.id.map_or(Cell::Null, |id| Cell::Int8(id as i64)),
-        Cell::Int8(place.occurred_at - process::EPOCH_SHIFT),
+        id.map_or(Cell::Null, |id| Cell::Int8(id as i64)),
+        Cell::Int8(frame.occurred_at - process::EPOCH_SHIFT),
         context.and_then(|c| c.tenant_id).into(),
         context.and_then(|c| c.user_id).into(),
         context.and_then(|c| c.session_id).into(),
@@ -431,7 +422,7 @@ fn put(
         old,
         new,
         changed,
-        Cell::Int8(place.xid as i64),
+        Cell::Int8(frame.xid as i64),
         block.map_or(Cell::Null, |block| Cell::Int8(block as i64)),
     ]);
 }

@@ -72,12 +72,6 @@ pub fn now_micros() -> i64 {
     unix_micros(unguarded::now())
 }
 
-/// Start of the current transaction, in microseconds since 1970-01-01 UTC.
-pub fn transaction_start_micros() -> i64 {
-    // SAFETY: reads backend state.
-    unix_micros(unsafe { pg_sys::GetCurrentTransactionStartTimestamp() })
-}
-
 /// Microseconds from 1970-01-01 to 2000-01-01, PostgreSQL's epoch.
 pub const EPOCH_SHIFT: i64 = 946_684_800_000_000;
 

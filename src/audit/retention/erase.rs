@@ -120,9 +120,9 @@ fn order(tables: &BTreeSet<Named>, record_id: &str, reason: &str) -> Result<i64>
         Ok((super::policy::now(), super::count::count(&targets)))
     })?;
     for (relation_oid, schema, table) in tables {
-        capture::order(now, |header, out| {
+        capture::order(now, |frame, out| {
             EraseLeaf {
-                header,
+                frame,
                 relation_oid: *relation_oid,
                 schema,
                 table,

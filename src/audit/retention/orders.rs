@@ -43,7 +43,11 @@ impl Orders {
         let before = state.policy;
         for (_, bytes) in orders {
             match Leaf::parse(bytes).map_err(error::format)? {
-                Leaf::Retention(leaf) => state.policy.change(&leaf, state.time),
+                Leaf::Retention(leaf) => {
+                    state
+                        .policy
+                        .change(leaf.period, leaf.effective_at, state.time)
+                }
                 Leaf::Prune(leaf) => {
                     if let Some(breach) = breach(&leaf, state, self.first_leaf)? {
                         state.policy = before;

@@ -131,7 +131,7 @@ fn prune(order: &Order, from: u64, to: u64, left: &mut Left) -> Result<()> {
     )
 }
 
-/// The context leaf before leaf `to` that entries from there on are in, if they are.
+/// The entry before leaf `to` that holds the context of entries from there on, if there is one.
 fn open_context(to: u64) -> Result<Option<(u64, Vec<u8>)>> {
     let mut context = None;
     let number = to >> store::segment_bits();
@@ -144,7 +144,7 @@ fn open_context(to: u64) -> Result<Option<(u64, Vec<u8>)>> {
         segment::each_leaf(stored.entry_id as u64, stored.records, |id, bytes, _| {
             if id == next && undecided {
                 next += 1;
-                // a shape leaf stands between a context and the first row of its table
+                // a shape leaf says nothing of a context
                 undecided = matches!(Leaf::parse(bytes), Ok(Leaf::Shape(_)));
                 context = back(bytes).and_then(|back| id.checked_sub(u64::from(back)));
             }
@@ -157,18 +157,10 @@ fn open_context(to: u64) -> Result<Option<(u64, Vec<u8>)>> {
     }
 }
 
-/// How far back a leaf says that its context lies.
+/// How far back an entry says that its context lies.
 fn back(leaf: &[u8]) -> Option<u32> {
-    match Leaf::parse(leaf) {
-        Ok(Leaf::Row(leaf)) => Some(leaf.context_back),
-        Ok(Leaf::Event(leaf)) => Some(leaf.context_back),
-        Ok(Leaf::Prune(leaf)) => Some(leaf.header.context_back),
-        Ok(Leaf::Erase(leaf)) => Some(leaf.header.context_back),
-        Ok(Leaf::Retention(leaf)) => Some(leaf.header.context_back),
-        Ok(Leaf::KeyChange(leaf)) => Some(leaf.header.context_back),
-        Ok(Leaf::Restore(leaf)) => Some(leaf.header.context_back),
-        _ => None,
-    }
+    let leaf = Leaf::parse(leaf).ok()?;
+    leaf.frame().map(|frame| frame.context.back())
 }
 
 /// A leaf of a segment, or one that was kept of a pruned segment.

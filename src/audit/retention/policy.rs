@@ -14,7 +14,7 @@ pub fn load() -> RetentionPolicy {
         &[],
         |row| {
             if let Ok(Leaf::Retention(leaf)) = Leaf::parse(&row.bytes(1)) {
-                policy.change(&leaf, row.int8(2));
+                policy.change(leaf.period, leaf.effective_at, row.int8(2));
             }
         },
     );

@@ -134,7 +134,7 @@ pub fn replace_segment(number: u64) -> Result<()> {
     Ok(())
 }
 
-/// Drops the table of a segment that was pruned by the leaf `pruned_by`, and keeps a context leaf of it.
+/// Drops the table of a segment that was pruned by the leaf `pruned_by`, and keeps an entry of it for its context.
 pub fn drop_segment(number: u64, pruned_by: u64, context: Option<(u64, Vec<u8>)>) -> Result<()> {
     ddl(&format!("DROP TABLE ward.{}", segment_name(number)))?;
     let (entry, context) = context.unzip();
@@ -151,7 +151,7 @@ pub fn drop_segment(number: u64, pruned_by: u64, context: Option<(u64, Vec<u8>)>
     .map_err(error::spi)
 }
 
-/// Forgets the context leaves that were kept of the segments before this one.
+/// Forgets the entries that were kept of the segments before this one.
 pub fn forget_retained(before: u64) -> Result<()> {
     Spi::run_with_args(
         "UPDATE ward.audit_pruned_segment SET context_entry = NULL, context = NULL \

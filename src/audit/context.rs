@@ -1,11 +1,10 @@
-//! Who acts and from where, as a context leaf. Encoding one costs more than all else that a small
+//! Who acts and from where, as the context of an entry. Encoding one costs more than all else that a small
 //! transaction records, so the last one is kept.
 
 use super::buffer::ContextStamp;
 use crate::context::{self, Source};
-use crate::error::{self, Result};
-use crate::pg::{process, who};
-use ward_log::{ContextLeaf, ContextSource};
+use crate::pg::who;
+use ward_log::{Context, ContextSource};
 
 /// What this backend keeps between transactions.
 #[derive(Default)]
@@ -15,7 +14,7 @@ pub struct ContextCache {
     last: Option<Encoded>,
 }
 
-/// A leaf, and all that it was made from.
+/// A context, and all that it was made from.
 struct Encoded {
     stamp: ContextStamp,
     /// Number of changes of role names seen before.
@@ -24,12 +23,12 @@ struct Encoded {
     known: bool,
     /// The application's name in the server's encoding.
     application: Vec<u8>,
-    leaf: Vec<u8>,
+    bytes: Vec<u8>,
 }
 
 impl ContextCache {
-    /// The context leaf at `position` of transaction `xid`; `stamp` is the situation's.
-    pub fn leaf(&mut self, stamp: ContextStamp, xid: u64, position: u32) -> Result<&[u8]> {
+    /// The context's encoding; `stamp` is the situation's.
+    pub fn encoded(&mut self, stamp: ContextStamp) -> &[u8] {
         let names = who::names_changed();
         let address = self.address.get_or_insert_with(who::client_address);
         let last = &mut self.last;
@@ -39,16 +38,13 @@ impl ContextCache {
                 (last.stamp, last.names, last.known) == (stamp, names, known)
                     && who::has_application(&last.application)
             });
-            let mut encoded = current.unwrap_or_else(|| {
+            let encoded = current.unwrap_or_else(|| {
                 let application = who::application_name();
                 let authenticated = who::role_name(who::authenticated_role());
                 let session = who::role_name(who::session_role());
                 let current = who::role_name(who::current_role());
-                let mut leaf = Vec::with_capacity(256);
-                ContextLeaf {
-                    xid,
-                    position,
-                    occurred_at: 0,
+                let mut bytes = Vec::with_capacity(256);
+                Context {
                     source: context.map_or(ContextSource::None, |context| match context.source {
                         Source::Trusted => ContextSource::Trusted,
                         Source::Token => ContextSource::Token,
@@ -67,18 +63,16 @@ impl ContextCache {
                     current_role: current.as_deref(),
                     application_name: (!application.is_empty()).then_some(&*application),
                 }
-                .encode(&mut leaf);
+                .encode(&mut bytes);
                 Encoded {
                     stamp,
                     names,
                     known,
                     application: who::application_bytes(),
-                    leaf,
+                    bytes,
                 }
             });
-            let now = process::transaction_start_micros();
-            ContextLeaf::move_to(&mut encoded.leaf, xid, position, now).map_err(error::format)?;
-            Ok(&*last.insert(encoded).leaf)
+            &*last.insert(encoded).bytes
         })
     }
 }
