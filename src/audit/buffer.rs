@@ -8,7 +8,9 @@
 //! The last record is not written before the transaction ends: the trailer becomes part of it.
 
 use crate::error::{self, Result};
-use ward_log::{AuditMac, Hash, Records, Trailer, TransactionChain, leaf_hash, push_record};
+use ward_log::{
+    AuditMac, FormatError, Hash, Records, Trailer, TransactionChain, leaf_hash, push_record,
+};
 
 /// Bytes of records per journal tuple: one heap page less its header, the tuple's header and the
 /// fixed columns. A larger record is cut into parts of this size.
@@ -21,7 +23,7 @@ pub const LEVEL_LIMIT: usize = 256 * 1024;
 #[derive(Clone)]
 pub struct Mark {
     chain: TransactionChain,
-    before_last: TransactionChain,
+    last: Last,
     context: Option<ContextMark>,
     shapes: usize,
 }
@@ -57,6 +59,17 @@ struct Chunk {
     start: usize,
 }
 
+/// What has become of the last leaf.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// There is none.
+    None,
+    /// It lies in the topmost level that has a last record: it may become the end of the transaction.
+    Held,
+    /// It ends the transaction, and may be written.
+    Closed,
+}
+
 /// Memory for a leaf and its image, and for one record.
 #[derive(Default)]
 pub struct Scratch {
@@ -87,10 +100,11 @@ struct Level {
 /// All that a transaction has captured and not yet written.
 pub struct Buffer {
     levels: Vec<Level>,
-    /// Over all leaves.
+    /// Over the leaves before the last one.
     chain: TransactionChain,
-    /// Over all leaves but the last.
-    before_last: TransactionChain,
+    last: Last,
+    /// The last leaf, when it is closed.
+    closed: Vec<u8>,
     context: Option<ContextMark>,
     shapes: Vec<Hash>,
     /// Memory for the next level.
@@ -103,7 +117,8 @@ impl Buffer {
         Buffer {
             levels: Vec::new(),
             chain: TransactionChain::new(),
-            before_last: TransactionChain::new(),
+            last: Last::None,
+            closed: Vec::new(),
             context: None,
             shapes: Vec::new(),
             spare: Default::default(),
@@ -113,7 +128,7 @@ impl Buffer {
     /// Forgets everything; says whether the memory is worth keeping.
     pub fn empty(&mut self) -> bool {
         self.chain = TransactionChain::new();
-        self.before_last = TransactionChain::new();
+        self.last = Last::None;
         self.context = None;
         self.shapes.clear();
         self.levels.truncate(1);
@@ -132,7 +147,7 @@ impl Buffer {
 
     /// Position the next leaf gets.
     pub fn position(&self) -> u32 {
-        self.chain.count()
+        self.chain.count() + u32::from(self.last != Last::None)
     }
 
     /// The context in force.
@@ -158,12 +173,13 @@ impl Buffer {
     /// Opens a level for `subid` unless it is the top one. Must precede anything that belongs to it.
     pub fn enter(&mut self, subid: u32) {
         if self.levels.last().is_none_or(|top| top.subid != subid) {
+            self.settle_closed();
             let (bytes, chunks) = std::mem::take(&mut self.spare);
             self.levels.push(Level {
                 subid,
                 began: Mark {
                     chain: self.chain.clone(),
-                    before_last: self.before_last.clone(),
+                    last: self.last,
                     context: self.context,
                     shapes: self.shapes.len(),
                 },
@@ -176,6 +192,7 @@ impl Buffer {
 
     /// Appends a record to the top level; `enter` came before.
     pub fn push(&mut self, leaf: &[u8], image: Option<&[u8]>) -> Result<()> {
+        self.settle()?;
         let position = self.chain.count();
         if let Some(level) = self.levels.last_mut() {
             let start = level.bytes.len();
@@ -192,10 +209,31 @@ impl Buffer {
                 }),
             }
             level.last = Some(start);
-            self.before_last.clone_from(&self.chain);
-            self.chain.push(&leaf_hash(leaf));
+            self.last = Last::Held;
         }
         Ok(())
+    }
+
+    /// Makes the last leaf part of the chain, as another one follows.
+    fn settle(&mut self) -> Result<()> {
+        if self.last == Last::Held {
+            let levels = self.levels.iter().rev();
+            let mut held = levels.filter_map(|level| level.bytes.get(level.last?..));
+            let record = held.next().and_then(|bytes| Records::new(bytes).next());
+            let record = record.unwrap_or(Err(FormatError::Truncated));
+            let record = record.map_err(error::format)?;
+            self.chain.push(&leaf_hash(record.leaf));
+            self.last = Last::None;
+        }
+        self.settle_closed();
+        Ok(())
+    }
+
+    fn settle_closed(&mut self) {
+        if self.last == Last::Closed {
+            self.chain.push(&leaf_hash(&self.closed));
+            self.last = Last::None;
+        }
     }
 
     /// Makes a trailer part of the last entry, which lies in the top level.
@@ -204,32 +242,29 @@ impl Buffer {
         incarnation: [u8; 16],
         key_id: [u8; 8],
         mac: &AuditMac,
-        scratch: &mut Scratch,
+        scratch: &mut Vec<u8>,
     ) -> Result<()> {
         let Some(level) = self.levels.last_mut() else {
             return Ok(());
         };
         let start = level.before_last();
-        scratch.image.clear();
-        scratch.image.extend_from_slice(&level.bytes[start..]);
+        scratch.clear();
+        scratch.extend_from_slice(&level.bytes[start..]);
         level.bytes.truncate(start);
-        for record in Records::new(&scratch.image) {
+        for record in Records::new(scratch) {
             let record = record.map_err(error::format)?;
-            scratch.leaf.clear();
-            scratch.leaf.extend_from_slice(record.leaf);
-            Trailer::close(
-                &mut scratch.leaf,
-                &self.before_last,
-                incarnation,
-                key_id,
-                mac,
-            )
-            .map_err(error::format)?;
-            push_record(&mut level.bytes, &scratch.leaf, record.image).map_err(error::format)?;
-            self.chain.clone_from(&self.before_last);
-            self.chain.push(&leaf_hash(&scratch.leaf));
+            self.closed.clear();
+            self.closed.extend_from_slice(record.leaf);
+            Trailer::close(&mut self.closed, &self.chain, incarnation, key_id, mac)
+                .map_err(error::format)?;
+            push_record(&mut level.bytes, &self.closed, record.image).map_err(error::format)?;
+            self.last = Last::Closed;
         }
-        Ok(())
+        if self.last == Last::Closed {
+            Ok(())
+        } else {
+            Err(error::format(FormatError::Truncated))
+        }
     }
 
     /// Unwritten bytes of the top level before the last record.
@@ -261,7 +296,7 @@ impl Buffer {
 
     /// Forgets the bytes of the top level that were written.
     pub fn top_written(&mut self, hold: Hold) {
-        let next = self.chain.count();
+        let next = self.position();
         if let Some(level) = self.levels.last_mut() {
             level.bytes.drain(..level.end(hold));
             level.chunks.clear();
@@ -285,7 +320,7 @@ impl Buffer {
     pub fn roll_back(&mut self, subid: u32) {
         while let Some(level) = self.levels.pop_if(|top| top.subid >= subid) {
             self.chain = level.began.chain;
-            self.before_last = level.began.before_last;
+            self.last = level.began.last;
             self.context = level.began.context;
             self.shapes.truncate(level.began.shapes);
         }

@@ -270,7 +270,7 @@ impl State {
         else {
             return Err(lost());
         };
-        let scratch = &mut self.scratch;
+        let scratch = &mut self.scratch.image;
         transaction
             .buffer
             .close(log.incarnation, *key_id, mac, scratch)?;

@@ -7,11 +7,11 @@ fn flip(bytes: &str, at: impl std::fmt::Display) -> String {
     format!("UPDATE leaves SET {bytes} = set_byte({bytes}, {at}, get_byte({bytes}, {at}) # 1)")
 }
 
-/// The fields of a row leaf (docs/log-format.md, 2.1), each with the place of one of its bytes.
-const ROW_FIELDS: [(&str, u32); 13] = [
+/// The fields of a row leaf (docs/log-format.md, 2.1 and 2.2), each with the place of one of its bytes.
+const ROW_FIELDS: [(&str, u32); 14] = [
     ("type", 0),
     ("version", 1),
-    ("operation", 2),
+    ("flags", 2),
     ("transaction", 10),
     ("position", 14),
     ("context", 18),
@@ -19,9 +19,10 @@ const ROW_FIELDS: [(&str, u32); 13] = [
     ("table", 58),
     ("image commitment, first byte", 59),
     ("image commitment", 90),
-    ("presence of a record id", 91),
-    ("length of the record id", 93),
-    ("record id", 97),
+    ("operation", 91),
+    ("presence of a record id", 92),
+    ("length of the record id", 94),
+    ("record id", 98),
 ];
 
 #[test]
@@ -37,8 +38,8 @@ fn any_field_of_an_entry_edited() {
 #[test]
 fn any_leaf_that_is_no_change_edited() {
     let mut attacker = Attacker::new();
-    // context, trailer, shape, seal, incarnation
-    for kind in [0x02, 0x03, 0x04, 0x10, 0x11] {
+    // shape, seal, incarnation
+    for kind in [0x04, 0x10, 0x11] {
         let which = format!(
             "entry_id = (SELECT max(entry_id) FROM leaves WHERE get_byte(leaf, 0) = {kind})"
         );
@@ -51,6 +52,23 @@ fn any_leaf_that_is_no_change_edited() {
                 "leaf of type {kind}, byte {at}"
             );
         }
+    }
+}
+
+#[test]
+fn any_part_of_a_trailer_edited() {
+    let mut attacker = Attacker::new();
+    let which = "entry_id = (SELECT max(entry_id) FROM leaves WHERE get_byte(leaf, 0) = 1 AND get_byte(leaf, 2) & 2 = 2)";
+    let entry = attacker.number_of(which);
+    for (part, back) in [
+        ("incarnation", 88),
+        ("chain", 72),
+        ("key id", 40),
+        ("MAC", 1),
+    ] {
+        let edit = flip("leaf", format!("length(leaf) - {back}"));
+        let found = attacker.leaves(&format!("{edit} WHERE {which}"));
+        assert_eq!(found, one("entry_altered", entry), "{part}");
     }
 }
 
@@ -109,10 +127,10 @@ fn an_image_removed_cut_or_lengthened() {
 #[test]
 fn an_image_laid_beside_a_leaf_that_has_none() {
     let mut attacker = Attacker::new();
-    let which = "entry_id = (SELECT max(entry_id) FROM leaves WHERE get_byte(leaf, 0) = 3)";
-    let trailer = attacker.number_of(which);
+    let which = "entry_id = (SELECT max(entry_id) FROM leaves WHERE get_byte(leaf, 0) = 4)";
+    let shape = attacker.number_of(which);
     let found = attacker.leaves(&format!("UPDATE leaves SET image = '\\x00' WHERE {which}"));
-    assert_eq!(found, one("image_altered", trailer));
+    assert_eq!(found, one("image_altered", shape));
 }
 
 /// The length of a NULL, and that of an empty text.

@@ -124,9 +124,9 @@ fn entries_exchanged(attacker: &mut Attacker) {
 fn a_forged_restore_leaf() {
     let mut attacker = Attacker::new();
     let entry = attacker.entry(2050);
-    // type, version, xid, position, context_back, time, restored_size, reason
+    // type, version, flags, xid, position, context_back, time, restored_size, reason
     let restore =
-        "'\\x1701'::bytea || substr(leaf, 4, 12) || int4send(1) || int8send(0) || int8send(6)
+        "'\\x170100'::bytea || substr(leaf, 4, 12) || int4send(1) || int8send(0) || int8send(6)
                    || int2send(6::int2) || 'honest'::bytea";
     let found = attacker.leaves(&format!(
         "UPDATE leaves SET leaf = {restore}, image = NULL WHERE entry_id = {entry}"

@@ -52,7 +52,7 @@ fn proofs_of_a_trail_hold_and_are_for_its_readers() {
     let nothing = refused(&mut client, "SELECT ward.audit_inclusion_proof(0)");
     assert_eq!(nothing.code().code(), "55000");
     audited_table(&mut client);
-    for block in 0..3 {
+    for block in 0..4 {
         run(
             &mut client,
             &format!("INSERT INTO t SELECT {block} * 10 + g, 'n' FROM generate_series(1, 10) g"),
@@ -81,9 +81,9 @@ fn proofs_of_a_trail_hold_and_are_for_its_readers() {
         );
     }
     let (old, old_root) = (sizes[0], root(&mut client, &leaves[..sizes[0] as usize]));
-    let row = client.query_one("SELECT ward.audit_inclusion_proof(3, $1)", &[&old]);
+    let row = client.query_one("SELECT ward.audit_inclusion_proof(1, $1)", &[&old]);
     let proof: Vec<Hash> = row.unwrap().get(0);
-    let climbed = climb(&mut client, &leaves[3], 3, old as usize, &proof);
+    let climbed = climb(&mut client, &leaves[1], 1, old as usize, &proof);
     assert_eq!(climbed, old_root);
     // a proof of consistency from a power of two is the right siblings on the way up
     let row = client.query_one("SELECT ward.audit_consistency_proof(16, 32)", &[]);

@@ -2,7 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::hash::Hash;
+use crate::hash::{Hash, empty_root};
 
 /// `SHA-256` over the concatenated leaf hashes of a transaction, and how many they are.
 ///
@@ -29,6 +29,10 @@ impl TransactionChain {
 
     /// The hash over the leaves pushed so far.
     pub fn digest(&self) -> Hash {
+        // a transaction of one change has no other leaf
+        if self.count == 0 {
+            return empty_root();
+        }
         self.hasher.clone().finalize().into()
     }
 
