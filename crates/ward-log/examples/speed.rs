@@ -6,10 +6,10 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use ward_log::{
-    AuditMac, BlockInfo, ContextLeaf, ContextSource, ExportHeader, ExportVerifier, ExportWriter,
-    Hash, ImageWriter, IncarnationLeaf, LogSource, Operation, Options, RecordSpan, RecordWriter,
-    RowLeaf, SealLeaf, Shape, ShapeLeaf, Snapshot, TrailerLeaf, TransactionChain, Tree, Verifier,
-    leaf_hash, push_record,
+    AuditMac, BlockInfo, Context, ContextPlace, ContextSource, EntryFrame, ExportHeader,
+    ExportVerifier, ExportWriter, Hash, ImageWriter, IncarnationLeaf, LogSource, Operation,
+    Options, RecordSpan, RecordWriter, RowLeaf, SealLeaf, Shape, ShapeLeaf, Snapshot, Trailer,
+    TransactionChain, Tree, Verifier, leaf_hash, push_record,
 };
 
 const TRANSACTIONS: u64 = 20_000;
@@ -45,9 +45,16 @@ impl Log {
 }
 
 /// What a writer does for each row: the image, its commitment, the leaf, its hash, the chain.
-fn row(log: &mut Log, leaf: &RowLeaf<'_>, salt: u64) -> Result<Hash, Box<dyn Error>> {
+fn row(
+    log: &mut Log,
+    leaf: &RowLeaf<'_>,
+    salt: u64,
+    end: Option<&TransactionChain>,
+    mac: &AuditMac,
+) -> Result<Hash, Box<dyn Error>> {
     let mut salts = [0; 16];
     salts[..8].copy_from_slice(&salt.to_be_bytes());
+    let start = log.bytes.len();
     let record = RecordWriter::begin(&mut log.bytes);
     leaf.encode(&mut log.bytes);
     let record = record.begin_image(&mut log.bytes)?;
@@ -58,10 +65,34 @@ fn row(log: &mut Log, leaf: &RowLeaf<'_>, salt: u64) -> Result<Hash, Box<dyn Err
     image.value(3, b"-4711");
     image.value(4, b"a filler of forty bytes, more or less.  ");
     image.finish()?;
-    let span = record.finish_row(&mut log.bytes)?;
+    let mut span = record.finish_row(&mut log.bytes)?;
+    if let Some(chain) = end {
+        span = close(&mut log.bytes, start, &span, chain, mac)?;
+    }
     let hash = leaf_hash(&log.bytes[span.leaf.clone()]);
     log.spans.push(span);
     Ok(hash)
+}
+
+/// Ends a transaction with its last record, which begins at `start`: the image moves behind the trailer.
+fn close(
+    bytes: &mut Vec<u8>,
+    start: usize,
+    span: &RecordSpan,
+    chain: &TransactionChain,
+    mac: &AuditMac,
+) -> Result<RecordSpan, Box<dyn Error>> {
+    let mut leaf = bytes[span.leaf.clone()].to_vec();
+    let image = span.image.clone().map(|image| bytes[image].to_vec());
+    Trailer::close(&mut leaf, chain, [9; 16], *b"auditkey", mac)?;
+    bytes.truncate(start);
+    let mut record = RecordWriter::begin(bytes);
+    bytes.extend_from_slice(&leaf);
+    if let Some(image) = image {
+        record = record.begin_image(bytes)?;
+        bytes.extend_from_slice(&image);
+    }
+    Ok(record.finish(bytes)?)
 }
 
 fn transaction(
@@ -81,10 +112,8 @@ fn transaction(
         chain.push(&log.leaf(|out| leaf.encode(out))?);
     }
     let start = chain.count();
-    let context = ContextLeaf {
-        xid,
-        position: start,
-        occurred_at: 0,
+    let mut context = Vec::new();
+    Context {
         source: ContextSource::Trusted,
         tenant_id: Some("3f2504e0-4f89-11d3-9a0c-0305e82c3301"),
         user_id: Some("3f2504e0-4f89-11d3-9a0c-0305e82c3302"),
@@ -96,25 +125,31 @@ fn transaction(
         session_role: Some("app"),
         current_role: Some("app"),
         application_name: Some("pgbench"),
-    };
-    chain.push(&log.leaf(|out| context.encode(out))?);
+    }
+    .encode(&mut context);
     let id = Shape::shape_id(shape);
     for n in 0..rows {
         let record_id = xid.to_string();
         let leaf = RowLeaf {
+            frame: EntryFrame {
+                xid,
+                position: chain.count(),
+                occurred_at: 1,
+                context: match chain.count() - start {
+                    0 => ContextPlace::Here(&context),
+                    back => ContextPlace::Back(back),
+                },
+                trailer: None,
+            },
             operation: Operation::Insert,
-            xid,
-            position: chain.count(),
-            context_back: chain.count() - start,
-            occurred_at: 1,
             shape: id,
             image_commit: [0; 32],
             record_id: Some(&record_id),
         };
-        chain.push(&row(log, &leaf, xid * 1000 + u64::from(n))?);
+        let end = (n + 1 == rows).then_some(&chain);
+        let hash = row(log, &leaf, xid * 1000 + u64::from(n), end, mac)?;
+        chain.push(&hash);
     }
-    let trailer = TrailerLeaf::close(xid, &chain, [9; 16], *b"auditkey", mac);
-    log.leaf(|out| trailer.encode(out))?;
     Ok(())
 }
 

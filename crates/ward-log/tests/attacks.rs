@@ -257,7 +257,7 @@ fn delete_a_leaf_and_its_tile() {
 #[test]
 fn edit_a_leaf_with_its_stored_hash() {
     let mut log = small_log();
-    edit_row(&mut log, 20, |row| row.occurred_at += 1);
+    edit_row(&mut log, 20, |row| row.frame.occurred_at += 1);
     let hash = leaf_hash(&log.entries[20].leaf);
     log.tiles.get_mut(&(0, 0)).unwrap()[20] = hash;
     // the chain shows the transaction, the root the block; nothing behind it is blamed
@@ -294,8 +294,14 @@ fn erase_an_image() {
 #[test]
 fn add_an_image_where_none_belongs() {
     let mut log = small_log();
-    log.entries[22].image = log.entries[20].image.clone();
-    assert_eq!(log.found(), one("image_altered", 1, 22));
+    log.entries[1].image = log.entries[20].image.clone();
+    assert_eq!(log.found(), one("image_altered", 0, 1));
+    let mut builder = Builder::new();
+    builder.transaction(100, &[(Operation::Truncate, "1".to_owned(), None, None)]);
+    builder.seal(seen(101));
+    let mut log = builder.log;
+    log.entries[2].image = Some(vec![0; 17]);
+    assert_eq!(log.found(), one("image_altered", 0, 2));
 }
 
 #[test]
@@ -309,7 +315,7 @@ fn swap_null_and_empty() {
     builder.seal(seen(101));
     let honest = builder.log;
     assert_eq!(honest.found(), vec![]);
-    for (at, from, to) in [(3, [0xFF; 4], [0; 4]), (4, [0; 4], [0xFF; 4])] {
+    for (at, from, to) in [(2, [0xFF; 4], [0; 4]), (3, [0; 4], [0xFF; 4])] {
         let mut log = honest.clone();
         let image = log.entries[at].image.as_mut().unwrap();
         let tail = image.len() - 4;
@@ -321,11 +327,13 @@ fn swap_null_and_empty() {
 
 #[test]
 fn downgrade_the_version() {
-    let mut log = small_log();
-    log.entries[20].leaf[1] = 0;
-    assert_eq!(log.found(), one("entry_altered", 1, 20));
-    log.rebuild();
-    assert_eq!(log.found(), one("entry_unreadable", 1, 20));
+    for at in [18, 20, 22] {
+        let mut log = small_log();
+        log.entries[at].leaf[1] = 0;
+        assert_eq!(log.found(), one("entry_altered", 1, at as u64));
+        log.rebuild();
+        assert_eq!(log.found(), one("entry_unreadable", 1, at as u64));
+    }
 }
 
 /// A log of at least `size` leaves in many blocks.

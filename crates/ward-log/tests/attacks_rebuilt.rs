@@ -3,24 +3,14 @@
 mod common;
 
 use common::{
-    Builder, INCARNATION, KEY_ID, Log, Stored, edit_row, insert, one, options, seen, small_log,
+    Builder, INCARNATION, KEY, KEY_ID, Log, Stored, TRAILER_LEN, edit_row, insert, one, options,
+    remove_trailer, resign, seen, small_log,
 };
 use ward_log::{
-    AuditMac, Leaf, Operation, SealLeaf, Snapshot, TrailerLeaf, TransactionChain, Tree, Verifier,
-    Violation, leaf_hash,
+    ContextPlace, Leaf, Operation, SealLeaf, Snapshot, Tree, Verifier, Violation, leaf_hash,
 };
 
-/// Makes the trailer at `at` fit the leaves from `first` on, with some key.
-fn resign(log: &mut Log, first: u64, at: u64, key_id: [u8; 8], key: &[u8; 32]) {
-    let mut chain = TransactionChain::new();
-    for entry in &log.entries[first as usize..at as usize] {
-        chain.push(&leaf_hash(&entry.leaf));
-    }
-    let (xid, _) = log.leaf(first).place().unwrap();
-    let trailer = TrailerLeaf::close(xid, &chain, INCARNATION, key_id, &AuditMac::new(key));
-    log.entries[at as usize].leaf.clear();
-    trailer.encode(&mut log.entries[at as usize].leaf);
-}
+const FORGED: [u8; 32] = [8; 32];
 
 #[test]
 fn rebuilt_untouched() {
@@ -42,7 +32,7 @@ fn rebuilt_with_an_edited_row() {
 fn rebuilt_with_an_edited_row_and_its_chain() {
     let mut log = small_log();
     edit_row(&mut log, 20, |row| row.record_id = Some("1"));
-    resign(&mut log, 18, 22, KEY_ID, &[8; 32]);
+    resign(&mut log, 18, 22, INCARNATION, (KEY_ID, &FORGED));
     log.rebuild();
     assert_eq!(log.found(), one("trailer_forged", 1, 22));
 }
@@ -51,7 +41,7 @@ fn rebuilt_with_an_edited_row_and_its_chain() {
 fn rebuilt_with_another_audit_key() {
     let mut log = small_log();
     edit_row(&mut log, 20, |row| row.record_id = Some("1"));
-    resign(&mut log, 18, 22, *b"otherkey", &[8; 32]);
+    resign(&mut log, 18, 22, INCARNATION, (*b"otherkey", &FORGED));
     log.rebuild();
     assert_eq!(log.found(), one("trailer_forged", 1, 22));
     // a retired key's material is gone, so its MAC says nothing
@@ -71,9 +61,33 @@ fn rebuilt_without_a_row() {
 #[test]
 fn rebuilt_without_a_trailer() {
     let mut log = small_log();
+    remove_trailer(&mut log.entries[22].leaf);
+    log.rebuild();
+    assert_eq!(log.found(), one("trailer_missing", 1, 22));
+}
+
+#[test]
+fn rebuilt_without_the_row_that_has_the_trailer() {
+    let mut log = small_log();
     log.entries.remove(22);
     log.rebuild();
     assert_eq!(log.found(), one("trailer_missing", 1, 21));
+}
+
+#[test]
+fn rebuilt_with_the_trailer_at_another_row() {
+    // the last row is cut off, and the one before gets its trailer
+    let mut log = small_log();
+    let last = log.entries.remove(22).leaf;
+    let leaf = &mut log.entries[21].leaf;
+    leaf[2] |= 2;
+    leaf.extend_from_slice(&last[last.len() - TRAILER_LEN..]);
+    log.rebuild();
+    assert_eq!(log.found(), one("chain_broken", 1, 21));
+    // the same with a chain that fits
+    resign(&mut log, 18, 21, INCARNATION, (KEY_ID, &FORGED));
+    log.rebuild();
+    assert_eq!(log.found(), one("trailer_forged", 1, 21));
 }
 
 #[test]
@@ -92,8 +106,8 @@ fn rebuilt_with_a_row_after_the_trailer() {
     let Leaf::Row(mut row) = Leaf::parse(&log.entries[21].leaf).unwrap() else {
         panic!()
     };
-    row.position = 5;
-    row.context_back = 5;
+    row.frame.position = 5;
+    row.frame.context = ContextPlace::Back(5);
     extra.leaf.clear();
     row.encode(&mut extra.leaf);
     log.entries.insert(23, extra);
@@ -128,7 +142,7 @@ fn rebuilt_with_a_row_moved_to_another_transaction() {
 #[test]
 fn rebuilt_with_a_row_claimed_by_another_transaction() {
     let mut log = small_log();
-    edit_row(&mut log, 21, |row| row.xid = 111);
+    edit_row(&mut log, 21, |row| row.frame.xid = 111);
     log.rebuild();
     let found = log.found();
     assert_eq!(found.first(), Some(&("trailer_missing", Some(1), Some(20))));
@@ -185,7 +199,7 @@ fn rebuilt_without_the_shape() {
     assert!(
         found
             .iter()
-            .any(|f| (f.0, f.2) == ("shape_unknown", Some(1)))
+            .any(|f| (f.0, f.2) == ("shape_unknown", Some(0)))
     );
     let shapes = found.iter().filter(|f| f.0 == "shape_unknown").count();
     assert_eq!(shapes, 1);
@@ -194,28 +208,24 @@ fn rebuilt_without_the_shape() {
 #[test]
 fn rebuilt_with_a_foreign_incarnation() {
     let mut log = small_log();
-    let Leaf::Trailer(trailer) = log.leaf(22) else {
-        panic!()
-    };
-    let foreign = TrailerLeaf::sign(110, 4, [3; 16], trailer.chain, KEY_ID, &common::KEY);
-    log.entries[22].leaf.clear();
-    foreign.encode(&mut log.entries[22].leaf);
+    resign(&mut log, 18, 22, [3; 16], (KEY_ID, &KEY));
     log.rebuild();
     assert_eq!(log.found(), one("incarnation_unknown", 1, 22));
 }
 
 #[test]
 fn rebuilt_with_a_wrong_context_reference() {
-    for back in [0, 1, 3, u32::MAX] {
+    // the second row is leaf 3, the first holds the context, the shape lies before that, and nothing before the shape
+    for back in [2, 3, 4, u32::MAX] {
         let mut builder = Builder::new();
         builder.transaction_with(100, &[insert(1), insert(2)], |mut row| {
             if row.record_id == Some("2") {
-                row.context_back = back;
+                row.frame.context = ContextPlace::Back(back);
             }
             row
         });
         builder.seal(seen(101));
-        assert_eq!(builder.log.found(), one("context_broken", 0, 4), "{back}");
+        assert_eq!(builder.log.found(), one("context_broken", 0, 3), "{back}");
     }
 }
 

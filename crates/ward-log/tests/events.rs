@@ -1,12 +1,15 @@
 //! Event leaves: read back as written, nothing else reads, and verified like other entries.
 
 mod common;
+#[path = "common/frames.rs"]
+mod frames;
 
-use common::{Builder, Log, insert, one, options, seen};
+use common::{Builder, Log, context, frame, insert, one, options, seen};
+use frames::any_frame;
 use proptest::prelude::*;
 use ward_log::{
-    Details, EventLeaf, FormatError, Leaf, MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN, MAX_LEAF_LEN,
-    Severity,
+    AuditMac, Context, ContextPlace, ContextSource, Details, EventLeaf, FormatError, Leaf,
+    MAX_DETAILS_LEN, MAX_EVENT_TYPE_LEN, MAX_LEAF_LEN, Severity, Trailer, TransactionChain,
 };
 
 const SEVERITIES: [Severity; 5] = [
@@ -25,10 +28,7 @@ fn encoded(leaf: &EventLeaf) -> Vec<u8> {
 
 fn event<'a>(event_type: &'a str, details: &'a str) -> EventLeaf<'a> {
     EventLeaf {
-        xid: 100,
-        position: 1,
-        context_back: 1,
-        occurred_at: 2,
+        frame: frame(100),
         severity: Severity::Info,
         event_type,
         details: Details::new(details).unwrap(),
@@ -37,15 +37,13 @@ fn event<'a>(event_type: &'a str, details: &'a str) -> EventLeaf<'a> {
 
 proptest! {
     #[test]
-    fn an_event_reads_back(xid: u64, position: u32, context_back: u32, occurred_at: i64, severity in 0usize..5,
-                           event_type in ".{1,30}", details in ".{0,60}") {
-        let leaf = EventLeaf {
-            xid, position, context_back, occurred_at, severity: SEVERITIES[severity],
+    fn an_event_reads_back(any in any_frame(), severity in 0usize..5, event_type in ".{1,30}", details in ".{0,60}") {
+        let leaf = Leaf::Event(EventLeaf {
+            frame: any.frame(), severity: SEVERITIES[severity],
             event_type: &event_type, details: Details::new(&details).unwrap(),
-        };
-        let mut bytes = encoded(&leaf);
-        prop_assert_eq!(Leaf::parse(&bytes).unwrap(), Leaf::Event(leaf.clone()));
-        prop_assert_eq!(Leaf::Event(leaf).place(), Some((xid, position)));
+        });
+        let mut bytes = any.encoded(&leaf);
+        any.reads(&bytes, &leaf)?;
         for cut in 0..bytes.len() {
             prop_assert!(Leaf::parse(&bytes[..cut]).is_err(), "cut at {}", cut);
         }
@@ -62,7 +60,7 @@ proptest! {
 #[test]
 fn what_an_event_must_not_be() {
     let honest = encoded(&event("login", "{}"));
-    let severity = 2 + 8 + 4 + 4 + 8;
+    let severity = 2 + 1 + 8 + 4 + 4 + 8;
     for undefined in [0, 6, 255] {
         let mut bytes = honest.clone();
         bytes[severity] = undefined;
@@ -80,12 +78,11 @@ fn what_an_event_must_not_be() {
     assert!(Details::new(&most).is_ok());
     let error = Details::new(&format!("{most}d")).unwrap_err();
     assert_eq!(error, FormatError::TooLong("details"));
-    // The longest event is a leaf; a longer event type is cut between characters.
+    // A longer event type is cut between characters.
     let name = "\u{e4}".repeat(usize::from(MAX_EVENT_TYPE_LEN));
     let bytes = encoded(&event(&name, &most));
-    assert!(bytes.len() <= MAX_LEAF_LEN);
     let Ok(Leaf::Event(read)) = Leaf::parse(&bytes) else {
-        panic!("the longest event does not read")
+        panic!("the event does not read")
     };
     assert_eq!(read.event_type.chars().count(), 127);
     for severity in SEVERITIES {
@@ -94,10 +91,50 @@ fn what_an_event_must_not_be() {
     assert_eq!(Severity::from_name("INFO"), None);
 }
 
-/// One block: an incarnation, a transaction of one event (leaves 1 to 3), one of one row.
-fn log(context_back: u32) -> Log {
+/// Everything as long as it may be: the context, the type, the details, and the end of a transaction.
+#[test]
+fn the_longest_event_is_a_leaf() {
+    let longest = "x".repeat(1024);
+    let text = Some(&longest[..]);
+    let mut context = Vec::new();
+    Context {
+        source: ContextSource::Override,
+        tenant_id: text,
+        user_id: text,
+        session_id: text,
+        service_name: text,
+        client_ip: text,
+        user_agent: text,
+        authenticated_role: text,
+        session_role: text,
+        current_role: text,
+        application_name: text,
+    }
+    .encode(&mut context);
+    assert_eq!(context.len(), 1 + 10 * (1 + 2 + 1024));
+    let name = "n".repeat(usize::from(MAX_EVENT_TYPE_LEN));
+    let details = "d".repeat(usize::from(MAX_DETAILS_LEN));
+    let mut leaf = event(&name, &details);
+    leaf.frame.context = ContextPlace::Here(&context);
+    let mut bytes = encoded(&leaf);
+    let (chain, mac) = (TransactionChain::new(), AuditMac::new(&[1; 32]));
+    Trailer::close(&mut bytes, &chain, [2; 16], [3; 8], &mac).unwrap();
+    assert_eq!(bytes.len(), 27 + 1 + 2 + 255 + 2 + 49_152 + 10_271 + 88);
+    assert!(bytes.len() <= MAX_LEAF_LEN);
+    let Ok(Leaf::Event(read)) = Leaf::parse(&bytes) else {
+        panic!("the longest event does not read")
+    };
+    assert_eq!(
+        (read.event_type, read.details.as_str()),
+        (&*name, &*details)
+    );
+    assert_eq!(read.frame.context, leaf.frame.context);
+}
+
+/// One block: an incarnation, a transaction of two events (leaves 1 and 2), one of one row.
+fn log(second: ContextPlace<'static>) -> Log {
     let mut builder = Builder::new();
-    builder.event(100, context_back);
+    builder.event(100, second);
     builder.transaction(101, &[insert(1)]);
     builder.seal(seen(110));
     builder.log
@@ -105,30 +142,40 @@ fn log(context_back: u32) -> Log {
 
 #[test]
 fn events_are_verified_and_counted_as_entries() {
-    let (summary, found) = log(1).verify_with(options());
-    assert!(found.is_empty(), "{found:?}");
-    assert_eq!(summary.entries, 2);
+    for second in [ContextPlace::Back(1), ContextPlace::Here(context())] {
+        let (summary, found) = log(second).verify_with(options());
+        assert!(found.is_empty(), "{found:?}");
+        assert_eq!(summary.entries, 3);
+    }
 }
 
 #[test]
 fn an_event_that_points_at_no_context() {
-    assert_eq!(log(2).found(), one("context_broken", 0, 2));
-    assert_eq!(log(0).found(), one("context_broken", 0, 2));
+    for back in [2, 3, u32::MAX] {
+        let log = log(ContextPlace::Back(back));
+        assert_eq!(log.found(), one("context_broken", 0, 2));
+    }
 }
 
 #[test]
 fn an_event_altered_removed_or_with_an_image() {
-    let mut altered = log(1);
-    let leaf = &mut altered.entries[2].leaf;
-    *leaf.last_mut().unwrap() ^= 1;
-    assert_eq!(altered.found(), one("entry_altered", 0, 2));
-    // The tree rebuilt over it: the transaction's own chain tells.
-    altered.rebuild();
-    assert_eq!(altered.found(), one("chain_broken", 0, 3));
-    let mut removed = log(1);
-    removed.entries.remove(2);
-    assert_eq!(removed.found(), one("entry_missing", 0, 2));
-    let mut imaged = log(1);
-    imaged.entries[2].image = Some(vec![0; 17]);
-    assert_eq!(imaged.found(), one("image_altered", 0, 2));
+    let honest = log(ContextPlace::Back(1));
+    // its body, its context, and the trailer of the other
+    for (at, byte) in [(1, 30), (1, honest.entries[1].leaf.len() - 1), (2, 130)] {
+        let mut altered = honest.clone();
+        altered.entries[at].leaf[byte] ^= 1;
+        assert_eq!(altered.found(), one("entry_altered", 0, at as u64));
+        // The tree rebuilt over it: the transaction's own chain tells, or the MAC.
+        altered.rebuild();
+        let kind = ["chain_broken", "trailer_forged"][at - 1];
+        assert_eq!(altered.found(), one(kind, 0, 2));
+    }
+    for at in [1, 2] {
+        let mut removed = honest.clone();
+        removed.entries.remove(at);
+        assert_eq!(removed.found(), one("entry_missing", 0, at as u64));
+        let mut imaged = honest.clone();
+        imaged.entries[at].image = Some(vec![0; 17]);
+        assert_eq!(imaged.found(), one("image_altered", 0, at as u64));
+    }
 }

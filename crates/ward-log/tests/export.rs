@@ -80,7 +80,7 @@ fn found(log: &Log) -> Vec<Violation> {
 fn long_log() -> Log {
     let mut builder = Builder::new();
     for block in 0..40 {
-        let rows: Vec<_> = (0..block * 3 + 1).map(insert).collect();
+        let rows: Vec<_> = (0..block * 3 + 3).map(insert).collect();
         builder.transaction(100 + block, &rows);
         builder.seal(seen(101 + block));
     }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{Builder, RowSpec, Stored, insert, options, seen};
+use common::{Builder, KEY, RowSpec, Stored, insert, options, seen};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
@@ -30,6 +30,28 @@ fn row(rng: &mut TestRng) -> RowSpec {
     )
 }
 
+/// A transaction of some rows, perhaps with events, a change of context and entries behind a trailer.
+fn transaction(builder: &mut Builder, xid: u64, rng: &mut TestRng) {
+    let mut writer = builder.writer(xid);
+    for _ in 0..rng.random_range(1..4) {
+        if rng.random_ratio(1, 3) {
+            let context = [common::context(), common::other_context()];
+            writer.act_as(context[rng.random_range(0..2)]);
+        }
+        let rows: Vec<_> = (0..rng.random_range(1..4)).map(|_| row(rng)).collect();
+        builder.rows(&mut writer, &rows);
+        if rng.random_ratio(1, 4) {
+            writer.event();
+        }
+        if rng.random_ratio(1, 10) {
+            writer.close(&KEY);
+            builder.rows(&mut writer, &rows);
+        }
+    }
+    writer.close(&KEY);
+    builder.commit(writer);
+}
+
 /// 10,000 transactions that start and end in any order, sealed in 300 blocks; some stay open across many.
 fn random_log() -> &'static common::Log {
     static LOG: LazyLock<common::Log> = LazyLock::new(make_random_log);
@@ -52,8 +74,7 @@ fn make_random_log() -> common::Log {
         for _ in 0..rng.random_range(0..60) {
             if !open.is_empty() {
                 let xid = open.swap_remove(rng.random_range(0..open.len()));
-                let rows: Vec<_> = (0..rng.random_range(0..6)).map(|_| row(&mut rng)).collect();
-                builder.transaction(xid, &rows);
+                transaction(&mut builder, xid, &mut rng);
             }
         }
         let mut xip = open.clone();
@@ -77,11 +98,22 @@ fn ten_thousand_transactions() {
     assert_eq!(summary.leaves, log.size());
     assert_eq!(summary.blocks, log.blocks.len() as u64);
     assert_eq!(summary.root, log.blocks.values().next_back().unwrap().root);
-    let rows = log
+    let leaves: Vec<_> = log
         .entries
         .iter()
-        .filter(|e| matches!(Leaf::parse(&e.leaf), Ok(Leaf::Row(_))));
-    assert_eq!(summary.entries, rows.count() as u64);
+        .map(|e| Leaf::parse(&e.leaf).unwrap())
+        .collect();
+    let count = |wanted: fn(&Leaf<'_>) -> bool| leaves.iter().filter(|leaf| wanted(leaf)).count();
+    let rows = count(|leaf| matches!(leaf, Leaf::Row(_)));
+    let events = count(|leaf| matches!(leaf, Leaf::Event(_)));
+    assert!(events > 1000);
+    assert_eq!(summary.entries, (rows + events) as u64);
+    // contexts that changed, trailers that were superseded, and transactions of one leaf
+    let ends = |leaf: &Leaf<'_>| leaf.frame().is_some_and(|frame| frame.trailer.is_some());
+    assert!(count(|leaf| leaf.context().is_some()) > 11_000);
+    assert!(leaves.iter().filter(|leaf| ends(leaf)).count() > 11_000);
+    let alone = |leaf: &&Leaf<'_>| ends(leaf) && leaf.context().is_some();
+    assert!(leaves.iter().filter(alone).count() > 500);
     assert!(summary.size > 40_000 && summary.blocks > 200);
     // heads from checkpoints of every block hold too
     let heads = log.blocks.values().map(|b| (b.tree_size, b.root)).collect();

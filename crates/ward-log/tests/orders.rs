@@ -1,32 +1,34 @@
 //! Retention, prune and erase leaves are read back as written, and a period is never shortened at once.
 
 mod common;
+#[path = "common/frames.rs"]
+mod frames;
 
-use common::{encoded, header};
+use common::{encoded, frame};
+use frames::any_frame;
 use proptest::prelude::*;
 use ward_log::{
-    EraseLeaf, FormatError, Leaf, LeafHeader, MAX_LEAF_LEN, PRUNE_UNIT, PruneLeaf, RetentionLeaf,
+    EraseLeaf, FormatError, Leaf, MAX_LEAF_LEN, PRUNE_UNIT, PruneLeaf, RetentionLeaf,
     RetentionPolicy,
 };
 
 proptest! {
     #[test]
-    fn orders_read_back(xid: u64, position: u32, context_back: u32, occurred_at: i64, unit in 0u64..1000,
-                        units in 1u64..1000, beyond in 0u64..1000, root: [u8; 32], period in 1i64.., oid: u32,
-                        schema in ".{0,30}", table in ".{0,30}", record in ".{0,60}", reason in ".{1,60}") {
-        let header = LeafHeader { xid, position, context_back, occurred_at };
+    fn orders_read_back(any in any_frame(), unit in 0u64..1000, units in 1u64..1000, beyond in 0u64..1000,
+                        root: [u8; 32], period in 1i64.., oid: u32, schema in ".{0,30}", table in ".{0,30}",
+                        record in ".{0,60}", reason in ".{1,60}") {
+        let frame = any.frame();
         let (from, to) = (unit * PRUNE_UNIT, (unit + units) * PRUNE_UNIT);
         let leaves = [
-            Leaf::Prune(PruneLeaf { header, from, to, root, checkpoint_size: to + beyond, period }),
+            Leaf::Prune(PruneLeaf { frame, from, to, root, checkpoint_size: to + beyond, period }),
             Leaf::Erase(EraseLeaf {
-                header, relation_oid: oid, schema: &schema, table: &table, record_id: &record, reason: &reason,
+                frame, relation_oid: oid, schema: &schema, table: &table, record_id: &record, reason: &reason,
             }),
-            Leaf::Retention(RetentionLeaf { header, period, effective_at: period }),
+            Leaf::Retention(RetentionLeaf { frame, period, effective_at: period }),
         ];
         for leaf in leaves {
-            let mut bytes = encoded(|out| leaf.encode(out));
-            prop_assert_eq!(Leaf::parse(&bytes).unwrap(), leaf.clone());
-            prop_assert_eq!(leaf.place(), Some((xid, position)));
+            let mut bytes = any.encoded(&leaf);
+            any.reads(&bytes, &leaf)?;
             for cut in 0..bytes.len() {
                 prop_assert!(Leaf::parse(&bytes[..cut]).is_err(), "cut at {}", cut);
             }
@@ -45,10 +47,7 @@ proptest! {
         for (period, wait) in changes {
             at += wait;
             let before = policy.in_force(at);
-            let leaf = RetentionLeaf {
-                header: LeafHeader { occurred_at: at, ..header(1) }, period, effective_at: i64::MIN,
-            };
-            policy.change(&leaf, at);
+            policy.change(period, i64::MIN, at);
             let longer = period == 0 || (before != 0 && period >= before);
             prop_assert_eq!(policy.in_force(at), if longer { period } else { before });
             if !longer {
@@ -64,7 +63,7 @@ proptest! {
 #[test]
 fn what_an_order_must_not_be() {
     let honest = PruneLeaf {
-        header: header(1),
+        frame: frame(1),
         from: 0,
         to: PRUNE_UNIT,
         root: [0; 32],
@@ -105,7 +104,7 @@ fn what_an_order_must_not_be() {
         );
     }
     let retention = RetentionLeaf {
-        header: header(1),
+        frame: frame(1),
         period: -1,
         effective_at: 0,
     };
@@ -113,7 +112,7 @@ fn what_an_order_must_not_be() {
     assert_eq!(error, FormatError::UndefinedValue("period"));
     let long = "\u{e4}".repeat(5000);
     let mut erase = EraseLeaf {
-        header: header(1),
+        frame: frame(1),
         relation_oid: 1,
         schema: &long,
         table: &long,

@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::{Builder, Entry, KEY, Log, encoded, header, insert, one, options, seen};
+use common::{Builder, Entry, KEY, Log, encoded, frame, insert, one, options, seen};
 use ward_log::{
-    EraseLeaf, ExportHead, ExportHeader, ExportOrder, ExportSummary, ExportVerifier, ExportWriter,
-    Leaf, LeafHeader, Operation, PRUNE_UNIT, PruneLeaf, RetentionLeaf, RowLeaf, Tree, Violation,
+    EntryFrame, EraseLeaf, ExportHead, ExportHeader, ExportOrder, ExportSummary, ExportVerifier,
+    ExportWriter, Leaf, Operation, PRUNE_UNIT, PruneLeaf, RetentionLeaf, RowLeaf, Tree, Violation,
     consistency_proof, inclusion_proof, leaf_hash,
 };
 
@@ -16,9 +16,9 @@ const PERIOD: i64 = 1_000;
 /// for the order to prune them.
 fn aged(later: i64) -> Builder {
     let mut builder = Builder::new();
-    builder.order(100, &KEY, |header, out| {
+    builder.order(100, &KEY, |frame, out| {
         RetentionLeaf {
-            header,
+            frame,
             period: PERIOD,
             effective_at: 0,
         }
@@ -33,9 +33,9 @@ fn aged(later: i64) -> Builder {
     builder
 }
 
-fn prune(builder: &Builder, header: LeafHeader) -> PruneLeaf {
+fn prune(builder: &Builder, frame: EntryFrame<'static>) -> PruneLeaf<'static> {
     PruneLeaf {
-        header,
+        frame,
         from: 0,
         to: PRUNE_UNIT,
         root: builder.root(PRUNE_UNIT),
@@ -45,11 +45,15 @@ fn prune(builder: &Builder, header: LeafHeader) -> PruneLeaf {
 }
 
 /// A log whose first leaves were ordered to be pruned as `change` says, and are missing.
-fn pruned(later: i64, key: &[u8; 32], change: impl Fn(PruneLeaf) -> PruneLeaf) -> Log {
+fn pruned(
+    later: i64,
+    key: &[u8; 32],
+    change: impl Fn(PruneLeaf<'static>) -> PruneLeaf<'static>,
+) -> Log {
     let mut builder = aged(later);
-    let leaf = change(prune(&builder, header(120)));
-    builder.order(120, key, |header, out| {
-        PruneLeaf { header, ..leaf }.encode(out)
+    let leaf = change(prune(&builder, frame(120)));
+    builder.order(120, key, |frame, out| {
+        PruneLeaf { frame, ..leaf }.encode(out)
     });
     builder.seal(seen(125));
     builder.log.entries.drain(..PRUNE_UNIT as usize);
@@ -108,7 +112,7 @@ fn a_forged_prune_leaf() {
     let kinds: Vec<_> = log.found().iter().map(|found| found.0).collect();
     assert_eq!(kinds, ["trailer_forged", "entry_missing"]);
     // with it, against the rules
-    let breaches: [(i64, fn(PruneLeaf) -> PruneLeaf); 3] = [
+    let breaches: [(i64, fn(PruneLeaf<'static>) -> PruneLeaf<'static>); 3] = [
         (500, |leaf| leaf),
         (2_000, |leaf| PruneLeaf {
             root: [1; 32],
@@ -144,10 +148,10 @@ fn a_prune_leaf_that_reaches_beyond_what_is_missing() {
         let leaf = PruneLeaf {
             to: 4 * PRUNE_UNIT,
             root: builder.root(4 * PRUNE_UNIT),
-            ..prune(&builder, header(120))
+            ..prune(&builder, frame(120))
         };
-        builder.order(120, &KEY, |header, out| {
-            PruneLeaf { header, ..leaf }.encode(out)
+        builder.order(120, &KEY, |frame, out| {
+            PruneLeaf { frame, ..leaf }.encode(out)
         });
         builder.seal(seen(125));
         builder.log.entries.drain(..1000);
@@ -168,10 +172,10 @@ fn only_what_lies_in_the_range_is_accounted_for() {
         from: PRUNE_UNIT,
         to: 3 * PRUNE_UNIT,
         root: builder.root(3 * PRUNE_UNIT),
-        ..prune(&builder, header(120))
+        ..prune(&builder, frame(120))
     };
-    builder.order(120, &KEY, |header, out| {
-        PruneLeaf { header, ..leaf }.encode(out)
+    builder.order(120, &KEY, |frame, out| {
+        PruneLeaf { frame, ..leaf }.encode(out)
     });
     builder.seal(seen(125));
     let cases: [(&[u64], u64, &[u64]); 5] = [
@@ -195,9 +199,9 @@ fn only_what_lies_in_the_range_is_accounted_for() {
 #[test]
 fn a_refused_prune_leaf_accounts_for_nothing() {
     let mut builder = aged(2_000);
-    let leaf = prune(&builder, header(120));
-    builder.order(120, &KEY, |header, out| {
-        PruneLeaf { header, ..leaf }.encode(out)
+    let leaf = prune(&builder, frame(120));
+    builder.order(120, &KEY, |frame, out| {
+        PruneLeaf { frame, ..leaf }.encode(out)
     });
     builder.refuse(120);
     builder.seal(seen(125));
@@ -211,18 +215,18 @@ fn a_prune_leaf_that_names_another_period() {
     // the period is set behind the leaves that are pruned, so that the verifier knows it
     let kinds = |effective_at: i64, period: i64| {
         let mut builder = aged(2_000);
-        builder.order(117, &KEY, |header, out| {
+        builder.order(117, &KEY, |frame, out| {
             RetentionLeaf {
-                header,
+                frame,
                 period: 500,
                 effective_at,
             }
             .encode(out);
         });
-        let leaf = prune(&builder, header(120));
-        builder.order(120, &KEY, |header, out| {
+        let leaf = prune(&builder, frame(120));
+        builder.order(120, &KEY, |frame, out| {
             PruneLeaf {
-                header,
+                frame,
                 period,
                 ..leaf
             }
@@ -239,12 +243,12 @@ fn a_prune_leaf_that_names_another_period() {
     assert_eq!(kinds(5_900_000, 400), [""; 0]);
 }
 
-fn erase(log: &Log, record_id: &str, reason: &str, header: LeafHeader) -> Vec<u8> {
+fn erase(log: &Log, record_id: &str, reason: &str, frame: EntryFrame<'static>) -> Vec<u8> {
     let row = log.position_of(|leaf| matches!(leaf, Leaf::Row(_)));
     assert!(row > 0);
     encoded(|out| {
         EraseLeaf {
-            header,
+            frame,
             relation_oid: 16_400,
             schema: "public",
             table: "accounts",
@@ -262,8 +266,8 @@ fn erased(key: &[u8; 32]) -> Log {
     builder.seal(seen(105));
     builder.transaction(110, &[insert(1), insert(2)]);
     let log = builder.log.clone();
-    builder.order(120, key, |header, out| {
-        out.extend(erase(&log, "1", "request 17", header));
+    builder.order(120, key, |frame, out| {
+        out.extend(erase(&log, "1", "request 17", frame));
     });
     builder.transaction(121, &[insert(1)]);
     builder.seal(seen(125));
@@ -327,8 +331,8 @@ fn erase_the_record_with_the_empty_id_and_remove_rows_without_one() {
     });
     builder.seal(seen(105));
     let log = builder.log.clone();
-    builder.order(110, &KEY, |header, out| {
-        out.extend(erase(&log, "", "request 19", header));
+    builder.order(110, &KEY, |frame, out| {
+        out.extend(erase(&log, "", "request 19", frame));
     });
     builder.seal(seen(115));
     rows(&mut builder.log, "").for_each(|entry| entry.image = None);
@@ -353,13 +357,13 @@ fn a_forged_erase_leaf() {
 #[test]
 fn an_erased_record_of_a_table_that_was_described_before_the_cut() {
     let mut builder = aged(2_000);
-    let leaf = prune(&builder, header(120));
-    builder.order(120, &KEY, |header, out| {
-        PruneLeaf { header, ..leaf }.encode(out)
+    let leaf = prune(&builder, frame(120));
+    builder.order(120, &KEY, |frame, out| {
+        PruneLeaf { frame, ..leaf }.encode(out)
     });
     let log = builder.log.clone();
-    builder.order(121, &KEY, |header, out| {
-        out.extend(erase(&log, "2000", "request 18", header));
+    builder.order(121, &KEY, |frame, out| {
+        out.extend(erase(&log, "2000", "request 18", frame));
     });
     builder.seal(seen(125));
     rows(&mut builder.log, "2000").for_each(|entry| entry.image = None);
@@ -475,7 +479,7 @@ fn an_archive_ends_before_the_log_and_is_connected_with_it() {
     let kinds = archived(&other, 0, &[erase]).1;
     assert!(kinds.contains(&"image_missing"), "{kinds:?}");
     // of another log
-    common::edit_row(&mut log, row, |row| row.occurred_at += 1);
+    common::edit_row(&mut log, row, |row| row.frame.occurred_at += 1);
     log.rebuild();
     let mut forged = erased(&KEY);
     forged.entries = log.entries.clone();

@@ -1,15 +1,18 @@
 //! Every encoding reads back as what was written, and nothing else reads at all.
 
 mod common;
+#[path = "common/frames.rs"]
+mod frames;
 
+use frames::{AnyFrame, SOURCES, any_frame};
 use proptest::collection::{btree_set, vec};
 use proptest::option::of;
 use proptest::prelude::*;
 use ward_log::{
-    Column, ColumnKind, ContextLeaf, ContextSource, Cut, FormatError, Image, ImageWriter,
-    IncarnationLeaf, KeyChangeLeaf, Leaf, LeafHeader, Operation, RecordWriter, Records,
-    RestoreLeaf, RowLeaf, SealLeaf, Shape, ShapeLeaf, Snapshot, TrailerLeaf, Value, ViolationKind,
-    ViolationLeaf, image_commitment, push_record, record_id_text, record_of,
+    Column, ColumnKind, Context, Cut, FormatError, Image, ImageWriter, IncarnationLeaf,
+    KeyChangeLeaf, Leaf, Operation, RecordWriter, Records, RestoreLeaf, RowLeaf, SealLeaf, Shape,
+    ShapeLeaf, Snapshot, Value, ViolationKind, ViolationLeaf, image_commitment, push_record,
+    record_id_text, record_of,
 };
 
 /// What parses must encode to the same bytes; every cut and every trailing byte must be refused.
@@ -40,6 +43,14 @@ fn encoded(leaf: &Leaf<'_>) -> Vec<u8> {
     out
 }
 
+/// As [`strict`], for an entry, with its frame; returns the bytes.
+fn entry(any: &AnyFrame, leaf: &Leaf<'_>) -> Result<Vec<u8>, TestCaseError> {
+    let bytes = any.encoded(leaf);
+    any.reads(&bytes, leaf)?;
+    strict(&bytes)?;
+    Ok(bytes)
+}
+
 fn snapshot() -> impl Strategy<Value = Snapshot> {
     (0u64..1 << 40, btree_set(0u64..1000, 0..8), 1000u64..2000).prop_map(|(xmin, xip, span)| {
         Snapshot {
@@ -62,55 +73,38 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 proptest! {
     #[test]
-    fn row(operation in operation(), xid: u64, position: u32, context_back: u32, occurred_at: i64,
-           shape: [u8; 32], commit in any::<[u8; 32]>(), id in of(".{0,40}")) {
+    fn row(operation in operation(), any in any_frame(), shape: [u8; 32], commit in any::<[u8; 32]>(),
+           id in of(".{0,40}")) {
         let image_commit = if operation == Operation::Truncate { [0; 32] } else { commit };
         let leaf = Leaf::Row(RowLeaf {
-            operation, xid, position, context_back, occurred_at, shape, image_commit, record_id: id.as_deref(),
+            frame: any.frame(), operation, shape, image_commit, record_id: id.as_deref(),
         });
-        let bytes = encoded(&leaf);
-        prop_assert_eq!(Leaf::parse(&bytes).unwrap(), leaf);
-        strict(&bytes)?;
+        let bytes = entry(&any, &leaf)?;
+        // the record is found without what stands behind it
         prop_assert_eq!(record_of(&bytes), id.as_deref().map(|id| (&shape, id.as_bytes())));
-        // what is cut short or too long names no record
+        let end = 95 + id.as_deref().map_or(0, str::len);
         for cut in 0..bytes.len() {
-            prop_assert_eq!(record_of(&bytes[..cut]), None);
+            let expected = id.as_deref().filter(|_| cut >= end).map(|id| (&shape, id.as_bytes()));
+            prop_assert_eq!(record_of(&bytes[..cut]), expected, "cut at {}", cut);
         }
-        let longer = [&bytes[..], &[0]].concat();
-        prop_assert_eq!(record_of(&longer), None);
     }
 
     #[test]
-    fn context(xid: u64, position: u32, occurred_at: i64, source in 0u8..4, texts in vec(of(".{0,20}"), 10)) {
+    fn context(source in 0usize..4, texts in vec(of(".{0,20}"), 10)) {
         let text = |at: usize| texts[at].as_deref();
-        let source = [ContextSource::None, ContextSource::Trusted, ContextSource::Token, ContextSource::Override][usize::from(source)];
-        let leaf = Leaf::Context(ContextLeaf {
-            xid, position, occurred_at, source,
+        let context = Context {
+            source: SOURCES[source],
             tenant_id: text(0), user_id: text(1), session_id: text(2), service_name: text(3), client_ip: text(4),
             user_agent: text(5), authenticated_role: text(6), session_role: text(7), current_role: text(8),
             application_name: text(9),
-        });
-        let bytes = encoded(&leaf);
-        prop_assert_eq!(Leaf::parse(&bytes).unwrap(), leaf);
-        strict(&bytes)?;
-    }
-
-    #[test]
-    fn trailer(xid: u64, position: u32, incarnation: [u8; 16], chain: [u8; 32], id: [u8; 8], key: [u8; 32], bit in 0usize..102 * 8) {
-        let trailer = TrailerLeaf::sign(xid, position, incarnation, chain, id, &key);
-        prop_assert!(trailer.verify_mac(&key));
-        let bytes = encoded(&Leaf::Trailer(trailer.clone()));
-        prop_assert_eq!(bytes.len(), 102);
-        strict(&bytes)?;
-        // every bit is covered by the MAC, the type or the version
-        let mut flipped = bytes;
-        flipped[bit / 8] ^= 1 << (bit % 8);
-        if let Ok(Leaf::Trailer(flipped)) = Leaf::parse(&flipped) {
-            prop_assert!(!flipped.verify_mac(&key));
+        };
+        let mut bytes = common::encoded(|out| context.encode(out));
+        prop_assert_eq!(Context::parse(&bytes).unwrap(), context);
+        for cut in 0..bytes.len() {
+            prop_assert!(Context::parse(&bytes[..cut]).is_err(), "cut at {}", cut);
         }
-        let mut other = key;
-        other[31] ^= 1;
-        prop_assert!(!trailer.verify_mac(&other));
+        bytes.push(0);
+        prop_assert_eq!(Context::parse(&bytes), Err(FormatError::TrailingBytes));
     }
 
     #[test]
@@ -147,27 +141,24 @@ proptest! {
     }
 
     #[test]
-    fn key_change(xid: u64, position: u32, context_back: u32, occurred_at: i64, old_key: [u8; 32], new_key: [u8; 32]) {
+    fn key_change(any in any_frame(), old_key: [u8; 32], new_key: [u8; 32]) {
         prop_assume!(old_key != new_key);
-        let header = LeafHeader { xid, position, context_back, occurred_at };
-        let bytes = encoded(&Leaf::KeyChange(KeyChangeLeaf { header, old_key, new_key }));
-        prop_assert_eq!(Leaf::parse(&bytes).unwrap().place(), Some((xid, position)));
-        strict(&bytes)?;
-        let same = encoded(&Leaf::KeyChange(KeyChangeLeaf { header, old_key, new_key: old_key }));
+        let frame = any.frame();
+        entry(&any, &Leaf::KeyChange(KeyChangeLeaf { frame, old_key, new_key }))?;
+        let same = any.encoded(&Leaf::KeyChange(KeyChangeLeaf { frame, old_key, new_key: old_key }));
         prop_assert!(Leaf::parse(&same).is_err());
     }
 
     #[test]
-    fn restore(xid: u64, position: u32, context_back: u32, occurred_at: i64, restored_size in 1u64.., reason in ".{1,20}") {
-        let header = LeafHeader { xid, position, context_back, occurred_at };
-        let leaf = |restored_size, reason| encoded(&Leaf::Restore(RestoreLeaf { header, restored_size, reason }));
-        let bytes = leaf(restored_size, &reason);
-        prop_assert_eq!(Leaf::parse(&bytes).unwrap().place(), Some((xid, position)));
-        strict(&bytes)?;
-        prop_assert!(Leaf::parse(&leaf(0, &reason)).is_err());
-        prop_assert!(Leaf::parse(&leaf(restored_size, "")).is_err());
+    fn restore(any in any_frame(), restored_size in 1u64.., reason in ".{1,20}") {
+        let frame = any.frame();
+        let leaf = |restored_size, reason| Leaf::Restore(RestoreLeaf { frame, restored_size, reason });
+        entry(&any, &leaf(restored_size, &reason))?;
+        prop_assert!(Leaf::parse(&any.encoded(&leaf(0, &reason))).is_err());
+        prop_assert!(Leaf::parse(&any.encoded(&leaf(restored_size, ""))).is_err());
         // a reason that is too long is cut at a whole character
-        let long = leaf(restored_size, &"é".repeat(3000));
+        let text = "é".repeat(3000);
+        let long = any.encoded(&leaf(restored_size, &text));
         let Ok(Leaf::Restore(cut)) = Leaf::parse(&long) else { panic!() };
         prop_assert_eq!(cut.reason.len(), 4096);
     }
@@ -181,9 +172,9 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_parse_canonically_or_not_at_all(mut bytes in vec(any::<u8>(), 0..200), kind in 0usize..9) {
+    fn any_bytes_parse_canonically_or_not_at_all(mut bytes in vec(any::<u8>(), 0..200), kind in 0usize..11) {
         if bytes.len() > 2 {
-            bytes[0] = [1, 2, 3, 4, 0x10, 0x11, 0x12, 0x16, 0x17][kind];
+            bytes[0] = [1, 4, 6, 0x10, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17][kind];
             bytes[1] = 1;
         }
         if let Ok(leaf) = Leaf::parse(&bytes) {
@@ -374,11 +365,8 @@ fn a_record_written_in_place_carries_its_images_commitment() {
     let mut out = Vec::new();
     let record = RecordWriter::begin(&mut out);
     RowLeaf {
+        frame: common::frame(1),
         operation: Operation::Insert,
-        xid: 1,
-        position: 2,
-        context_back: 1,
-        occurred_at: 3,
         shape: [4; 32],
         image_commit: [0; 32],
         record_id: Some("5"),
@@ -416,11 +404,8 @@ fn long_texts_are_clipped_and_long_record_ids_hashed() {
     let id = record_id_text(&long);
     assert_eq!(id.len(), 7 + 64);
     let bytes = encoded(&Leaf::Row(RowLeaf {
+        frame: common::frame(1),
         operation: Operation::Truncate,
-        xid: 1,
-        position: 2,
-        context_back: 1,
-        occurred_at: 3,
         shape: [4; 32],
         image_commit: [0; 32],
         record_id: Some(&long),
@@ -434,17 +419,15 @@ fn long_texts_are_clipped_and_long_record_ids_hashed() {
 #[test]
 fn undefined_values_are_refused() {
     let truncate = RowLeaf {
+        frame: common::frame(1),
         operation: Operation::Truncate,
-        xid: 1,
-        position: 2,
-        context_back: 1,
-        occurred_at: 3,
         shape: [4; 32],
         image_commit: [0; 32],
         record_id: None,
     };
     let bytes = encoded(&Leaf::Row(truncate.clone()));
-    for (at, value) in [(2, 0), (2, 5), (91, 2), (60, 1), (2, 1)] {
+    // the operation, the mark of the record id, the commitment of a truncation and of nothing else, the source
+    for (at, value) in [(91, 0), (91, 6), (92, 2), (60, 1), (91, 1), (93, 4)] {
         let mut bytes = bytes.clone();
         bytes[at] = value;
         assert!(
@@ -452,13 +435,19 @@ fn undefined_values_are_refused() {
             "{at}"
         );
     }
-    assert_eq!(Leaf::parse(&[0x7F, 1]), Err(FormatError::UnknownType(0x7F)));
+    // what was a context, a trailer or a statement once is nothing
+    for unknown in [0x02, 0x03, 0x05, 0x7F] {
+        let mut bytes = bytes.clone();
+        bytes[0] = unknown;
+        assert_eq!(Leaf::parse(&bytes), Err(FormatError::UnknownType(unknown)));
+    }
     let text = RowLeaf {
         record_id: Some("a"),
         ..truncate
     };
     let mut bytes = encoded(&Leaf::Row(text));
-    *bytes.last_mut().unwrap() = 0xFF;
+    assert_eq!(bytes[95], b'a');
+    bytes[95] = 0xFF;
     assert_eq!(Leaf::parse(&bytes), Err(FormatError::InvalidUtf8));
 }
 

@@ -6,10 +6,11 @@ mod common;
 use std::collections::BTreeMap;
 
 use ward_log::{
-    Checkpoint, ContextLeaf, ContextSource, Cut, Details, EraseLeaf, EventLeaf, ImageWriter,
-    IncarnationLeaf, KeyChangeLeaf, LeafHeader, Operation, PruneLeaf, RestoreLeaf, RetentionLeaf,
-    RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot, TrailerLeaf, TransactionChain, Tree,
-    ViolationKind, ViolationLeaf, empty_root, image_commitment, leaf_hash, push_record, vkey,
+    AuditMac, Checkpoint, Context, ContextPlace, ContextSource, Cut, Details, EntryFrame,
+    EraseLeaf, EventLeaf, ImageWriter, IncarnationLeaf, KeyChangeLeaf, Operation, PruneLeaf,
+    RestoreLeaf, RetentionLeaf, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot, Trailer,
+    TransactionChain, Tree, ViolationKind, ViolationLeaf, empty_root, image_commitment, leaf_hash,
+    push_record, vkey,
 };
 
 const SPECIFICATION: &str = include_str!("../../../docs/log-format.md");
@@ -62,10 +63,7 @@ fn computed() -> BTreeMap<&'static str, String> {
         reason: "created",
         at: 1_700_000_000_000_000,
     };
-    let context = ContextLeaf {
-        xid,
-        position: 1,
-        occurred_at: 1_700_000_000_000_001,
+    let context = Context {
         source: ContextSource::Token,
         tenant_id: Some("t"),
         user_id: Some(""),
@@ -78,21 +76,31 @@ fn computed() -> BTreeMap<&'static str, String> {
         current_role: Some("c"),
         application_name: Some("\u{e4}"),
     };
-    let row = RowLeaf {
-        operation: Operation::Update,
+    let context = encoded(|out| context.encode(out));
+    // an entry without a trailer, at a position; the context lies in the entry at position 1
+    let at = |position: u32, occurred_at| EntryFrame {
         xid,
-        position: 2,
-        context_back: 1,
-        occurred_at: -1,
-        shape,
-        image_commit: commit,
-        record_id: Some("7"),
+        position,
+        occurred_at,
+        context: match position - 1 {
+            0 => ContextPlace::Here(&context),
+            back => ContextPlace::Back(back),
+        },
+        trailer: None,
     };
+    let row = |frame| {
+        let leaf = RowLeaf {
+            frame,
+            operation: Operation::Update,
+            shape,
+            image_commit: commit,
+            record_id: Some("7"),
+        };
+        encoded(|out| leaf.encode(out))
+    };
+    let (row, mut last) = (row(at(1, -1)), row(at(2, -1)));
     let event = EventLeaf {
-        xid,
-        position: 3,
-        context_back: 2,
-        occurred_at: 1_700_000_000_000_003,
+        frame: at(3, 1_700_000_000_000_003),
         severity: Severity::Medium,
         event_type: "tenant_override",
         details: Details::new("{\"reason\":\"\u{e4}\"}").unwrap(),
@@ -106,14 +114,18 @@ fn computed() -> BTreeMap<&'static str, String> {
         }
         .encode(out)
     });
-    let context = encoded(|out| context.encode(out));
-    let row = encoded(|out| row.encode(out));
     let mut chain = TransactionChain::new();
-    for leaf in [&shape_leaf, &context, &row] {
+    for leaf in [&shape_leaf, &row] {
         chain.push(&leaf_hash(leaf));
     }
-    let trailer = TrailerLeaf::sign(xid, 3, count(0x10), chain.digest(), count(0x20), &key);
-    let trailer = encoded(|out| trailer.encode(out));
+    Trailer::close(
+        &mut last,
+        &chain,
+        count(0x10),
+        count(0x20),
+        &AuditMac::new(&key),
+    )
+    .unwrap();
     let incarnation = encoded(|out| incarnation.encode(out));
     let violation = ViolationLeaf {
         xid,
@@ -122,14 +134,9 @@ fn computed() -> BTreeMap<&'static str, String> {
         at: 1,
     };
     let violation = encoded(|out| violation.encode(out));
-    let header = LeafHeader {
-        xid,
-        position: 3,
-        context_back: 2,
-        occurred_at: 1_700_000_000_000_004,
-    };
+    let frame = at(3, 1_700_000_000_000_004);
     let prune = PruneLeaf {
-        header,
+        frame,
         from: 1024,
         to: 3072,
         root: count(0x60),
@@ -137,7 +144,7 @@ fn computed() -> BTreeMap<&'static str, String> {
         period: 220_752_000_000_000,
     };
     let erase = EraseLeaf {
-        header,
+        frame,
         relation_oid: 16_400,
         schema: "public",
         table: "accounts",
@@ -145,23 +152,19 @@ fn computed() -> BTreeMap<&'static str, String> {
         reason: "\u{e4}",
     };
     let retention = RetentionLeaf {
-        header,
+        frame,
         period: 220_752_000_000_000,
         effective_at: 1_700_000_000_000_005,
     };
-    let header_4 = LeafHeader {
-        position: 4,
-        context_back: 3,
-        ..header
-    };
+    let frame = at(4, 1_700_000_000_000_004);
     let key_change = KeyChangeLeaf {
-        header: header_4,
+        frame,
         old_key: count(0x60),
         new_key: count(0x80),
     };
     let key_change = encoded(|out| key_change.encode(out));
     let restore = RestoreLeaf {
-        header: header_4,
+        frame,
         restored_size: 7,
         reason: "\u{e4}",
     };
@@ -184,21 +187,13 @@ fn computed() -> BTreeMap<&'static str, String> {
     push_record(&mut record, b"leaf", Some(b"")).unwrap();
     push_record(&mut record, b"leaf", None).unwrap();
     let mut tree = Tree::new();
-    for leaf in [
-        &incarnation,
-        &shape_leaf,
-        &context,
-        &row,
-        &trailer,
-        &violation,
-        &seal,
-    ] {
+    for leaf in [&incarnation, &shape_leaf, &row, &last, &violation, &seal] {
         tree.append(leaf_hash(leaf));
     }
     let origin = "example.org/log";
     let note = Checkpoint {
         origin: origin.into(),
-        size: 7,
+        size: 6,
         root: tree.root(),
     }
     .sign(&key)
@@ -211,11 +206,11 @@ fn computed() -> BTreeMap<&'static str, String> {
         ("image_cut", hex(&image_cut)),
         ("incarnation_leaf", hex(&incarnation)),
         ("shape_leaf_hash", hex(&leaf_hash(&shape_leaf))),
-        ("context_leaf", hex(&context)),
+        ("context", hex(&context)),
         ("row_leaf", hex(&row)),
         ("event_leaf", hex(&event)),
         ("chain", hex(&chain.digest())),
-        ("trailer_leaf", hex(&trailer)),
+        ("last_leaf", hex(&last)),
         ("violation_leaf", hex(&violation)),
         ("key_change_leaf", hex(&key_change)),
         ("restore_leaf", hex(&restore)),
@@ -225,7 +220,7 @@ fn computed() -> BTreeMap<&'static str, String> {
         ("retention_leaf", hex(&encoded(|out| retention.encode(out)))),
         ("records", hex(&record)),
         ("root_empty", hex(&empty_root())),
-        ("root_7", hex(&tree.root())),
+        ("root_6", hex(&tree.root())),
         ("checkpoint", hex(note.as_bytes())),
         ("verifier_key", hex(vkey(origin, &key).unwrap().as_bytes())),
     ])

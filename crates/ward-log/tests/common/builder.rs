@@ -2,8 +2,6 @@
 
 use super::*;
 
-type LeafAndImage = (Vec<u8>, Option<Vec<u8>>);
-
 /// Writes an honest log.
 pub struct Builder {
     pub log: Log,
@@ -71,9 +69,9 @@ impl Builder {
 
     /// A transaction that declares a restore.
     pub fn declare(&mut self, xid: u64, restored_size: u64) {
-        self.order(xid, &KEY, |header, out| {
+        self.order(xid, &KEY, |frame, out| {
             ward_log::RestoreLeaf {
-                header,
+                frame,
                 restored_size,
                 reason: "a disk failed",
             }
@@ -81,32 +79,28 @@ impl Builder {
         });
     }
 
-    /// A transaction of one leaf that stands behind its context, signed with `key`.
+    /// A transaction of one leaf, signed with `key`.
     pub fn order(
         &mut self,
         xid: u64,
         key: &[u8; 32],
-        encode: impl FnOnce(LeafHeader, &mut Vec<u8>),
+        encode: impl FnOnce(EntryFrame<'static>, &mut Vec<u8>),
     ) {
-        let mut chain = TransactionChain::new();
-        let mut leaves = Vec::new();
-        let mut leaf = Vec::new();
-        self.context(xid, 0).encode(&mut leaf);
-        chain.push(&leaf_hash(&leaf));
-        leaves.push((std::mem::take(&mut leaf), None));
-        let header = LeafHeader {
-            xid,
-            position: 1,
-            context_back: 1,
-            occurred_at: 4_999_999 + self.later,
-        };
-        encode(header, &mut leaf);
-        chain.push(&leaf_hash(&leaf));
-        leaves.push((std::mem::take(&mut leaf), None));
-        TrailerLeaf::close(xid, &chain, self.incarnation, KEY_ID, &AuditMac::new(key))
-            .encode(&mut leaf);
-        leaves.push((leaf, None));
-        self.pending.push((xid, leaves));
+        let mut writer = self.writer(xid);
+        writer.occurred_at = 4_999_999 + self.later;
+        writer.entry(None, encode);
+        writer.close(key);
+        self.commit(writer);
+    }
+
+    /// A transaction of the current incarnation, which [`commit`](Self::commit) takes.
+    pub fn writer(&self, xid: u64) -> Writer {
+        Writer::new(xid, self.incarnation)
+    }
+
+    /// Has a transaction sealed with the next block.
+    pub fn commit(&mut self, writer: Writer) {
+        self.pending.push((writer.xid, writer.leaves));
     }
 
     /// What the sealer says about the transaction before.
@@ -168,103 +162,64 @@ impl Builder {
         &mut self,
         xid: u64,
         rows: &[RowSpec],
+        change: impl FnMut(RowLeaf<'_>) -> RowLeaf<'_>,
+    ) {
+        let mut writer = self.writer(xid);
+        self.rows_with(&mut writer, rows, change);
+        writer.close(&KEY);
+        self.commit(writer);
+    }
+
+    /// Rows of a transaction, behind the shape where none was written before.
+    pub fn rows(&mut self, writer: &mut Writer, rows: &[RowSpec]) {
+        self.rows_with(writer, rows, |leaf| leaf);
+    }
+
+    fn rows_with(
+        &mut self,
+        writer: &mut Writer,
+        rows: &[RowSpec],
         mut change: impl FnMut(RowLeaf<'_>) -> RowLeaf<'_>,
     ) {
         let content = shape().encode_content().unwrap();
-        let mut chain = TransactionChain::new();
-        let mut leaves = Vec::new();
-        let mut push = |chain: &mut TransactionChain, leaf: Vec<u8>, image| {
-            chain.push(&leaf_hash(&leaf));
-            leaves.push((leaf, image));
-        };
         if !self.shape_sent {
             self.shape_sent = true;
-            let mut leaf = Vec::new();
-            ShapeLeaf {
-                xid,
-                position: chain.count(),
-                content: &content,
-            }
-            .encode(&mut leaf);
-            push(&mut chain, leaf, None);
+            writer.shape(&content);
         }
-        let context = chain.count();
-        let mut leaf = Vec::new();
-        self.context(xid, context).encode(&mut leaf);
-        push(&mut chain, leaf, None);
         for row in rows {
             let image = self.row_image(row);
-            let mut leaf = Vec::new();
-            change(RowLeaf {
-                operation: row.0,
-                xid,
-                position: chain.count(),
-                context_back: chain.count() - context,
-                occurred_at: 1_000_000,
-                shape: Shape::shape_id(&content),
-                image_commit: image.as_deref().map_or([0; 32], image_commitment),
-                record_id: Some(&row.1),
-            })
-            .encode(&mut leaf);
-            push(&mut chain, leaf, image);
+            let image_commit = image.as_deref().map_or([0; 32], image_commitment);
+            writer.entry(image, |frame, out| {
+                let leaf = RowLeaf {
+                    frame,
+                    operation: row.0,
+                    shape: Shape::shape_id(&content),
+                    image_commit,
+                    record_id: Some(&row.1),
+                };
+                change(leaf).encode(out);
+            });
         }
-        let mut leaf = Vec::new();
-        TrailerLeaf::close(xid, &chain, self.incarnation, KEY_ID, &AuditMac::new(&KEY))
-            .encode(&mut leaf);
-        push(&mut chain, leaf, None);
-        self.pending.push((xid, leaves));
     }
 
-    /// A transaction of one event that says its context lies `context_back` leaves back.
-    pub fn event(&mut self, xid: u64, context_back: u32) {
-        let mut chain = TransactionChain::new();
-        let mut leaves = Vec::new();
-        let mut leaf = Vec::new();
-        self.context(xid, 0).encode(&mut leaf);
-        chain.push(&leaf_hash(&leaf));
-        leaves.push((std::mem::take(&mut leaf), None));
-        EventLeaf {
-            xid,
-            position: 1,
-            context_back,
-            occurred_at: 1_000_000,
-            severity: Severity::High,
-            event_type: "probe",
-            details: Details::new("{\"count\":3}").unwrap(),
+    /// A transaction of two events, of which the second says where its context is.
+    pub fn event(&mut self, xid: u64, second: ContextPlace<'static>) {
+        let mut writer = self.writer(xid);
+        for place in [None, Some(second)] {
+            writer.entry(None, |frame, out| {
+                let context = place.unwrap_or(frame.context);
+                event(EntryFrame { context, ..frame }).encode(out);
+            });
         }
-        .encode(&mut leaf);
-        chain.push(&leaf_hash(&leaf));
-        leaves.push((std::mem::take(&mut leaf), None));
-        TrailerLeaf::close(xid, &chain, INCARNATION, KEY_ID, &AuditMac::new(&KEY))
-            .encode(&mut leaf);
-        leaves.push((leaf, None));
-        self.pending.push((xid, leaves));
-    }
-
-    fn context(&self, xid: u64, position: u32) -> ContextLeaf<'static> {
-        ContextLeaf {
-            xid,
-            position,
-            occurred_at: 999_999,
-            source: ContextSource::Trusted,
-            tenant_id: Some("t1"),
-            user_id: None,
-            session_id: None,
-            service_name: Some(""),
-            client_ip: Some("192.0.2.1"),
-            user_agent: None,
-            authenticated_role: Some("app"),
-            session_role: Some("app"),
-            current_role: Some("app"),
-            application_name: Some("psql"),
-        }
+        writer.close(&KEY);
+        self.commit(writer);
     }
 
     /// A transaction that the sealer finds fault with: without its trailer, and the violation leaf after it.
     pub fn faulty_transaction(&mut self, xid: u64, rows: &[RowSpec]) {
         self.transaction(xid, rows);
         let leaves = &mut self.pending.last_mut().unwrap().1;
-        leaves.pop();
+        remove_trailer(&mut leaves.last_mut().unwrap().0);
         let mut leaf = Vec::new();
         ViolationLeaf {
             xid,

@@ -2,16 +2,20 @@
 #![allow(dead_code)]
 
 mod builder;
+mod writer;
 
 pub use builder::Builder;
+pub use writer::{LeafAndImage, Writer};
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use ward_log::{
-    AuditMac, BlockInfo, Column, ColumnKind, ContextLeaf, ContextSource, Details, EventLeaf, Hash,
-    ImageWriter, IncarnationLeaf, Leaf, LeafHeader, LogSource, Operation, Options, RowLeaf,
-    SealLeaf, Severity, Shape, ShapeLeaf, Snapshot, Summary, TrailerLeaf, TransactionChain, Tree,
-    Verifier, Violation, ViolationKind, ViolationLeaf, empty_root, image_commitment, leaf_hash,
+    AuditMac, BlockInfo, Column, ColumnKind, Context, ContextPlace, ContextSource, Details,
+    EntryFrame, EventLeaf, Hash, ImageWriter, IncarnationLeaf, Leaf, LogSource, Operation, Options,
+    RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot, Summary, Trailer, TransactionChain,
+    Tree, Verifier, Violation, ViolationKind, ViolationLeaf, empty_root, image_commitment,
+    leaf_hash,
 };
 
 pub const KEY_ID: [u8; 8] = *b"auditkey";
@@ -192,17 +196,16 @@ pub fn insert(id: u64) -> RowSpec {
     (Operation::Insert, id.to_string(), None, Some(text))
 }
 
-/// Three blocks of three transactions of three rows. Block 0 has leaves 0 to 17, block 1 has 18 to 33, block 2 34
-/// to 49; each transaction is context, rows, trailer; leaf 0 is the incarnation, leaf 1 the shape.
+/// Three blocks of three transactions of five rows. Block 0 has leaves 0 to 17, block 1 has 18 to 33, block 2 34
+/// to 49; the first row of a transaction holds the context, and the last one has the trailer; leaf 0 is the
+/// incarnation, leaf 1 the shape.
 pub fn small_log() -> Log {
     let mut builder = Builder::new();
     for block in 0..3 {
         for transaction in 0..3 {
             let xid = 100 + block * 10 + transaction;
-            builder.transaction(
-                xid,
-                &[insert(xid * 10), insert(xid * 10 + 1), insert(xid * 10 + 2)],
-            );
+            let rows: Vec<_> = (0..5).map(|row| insert(xid * 10 + row)).collect();
+            builder.transaction(xid, &rows);
         }
         builder.seal(seen(110 + block * 10));
     }
@@ -216,12 +219,90 @@ pub fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     out
 }
 
-/// Where an order of a transaction stands that holds nothing else.
-pub fn header(xid: u64) -> LeafHeader {
-    LeafHeader {
+/// The frame of the only entry of a transaction, which is not ended yet.
+pub fn frame(xid: u64) -> EntryFrame<'static> {
+    EntryFrame {
         xid,
-        position: 1,
-        context_back: 1,
+        position: 0,
         occurred_at: 2,
+        context: ContextPlace::Here(context()),
+        trailer: None,
     }
+}
+
+/// The context of the builder's transactions, encoded.
+pub fn context() -> &'static [u8] {
+    static CONTEXT: LazyLock<Vec<u8>> = LazyLock::new(|| context_of("t1"));
+    &CONTEXT
+}
+
+/// Another context, encoded.
+pub fn other_context() -> &'static [u8] {
+    static CONTEXT: LazyLock<Vec<u8>> = LazyLock::new(|| context_of("t2"));
+    &CONTEXT
+}
+
+fn context_of(tenant: &str) -> Vec<u8> {
+    encoded(|out| {
+        Context {
+            source: ContextSource::Trusted,
+            tenant_id: Some(tenant),
+            user_id: None,
+            session_id: None,
+            service_name: Some(""),
+            client_ip: Some("192.0.2.1"),
+            user_agent: None,
+            authenticated_role: Some("app"),
+            session_role: Some("app"),
+            current_role: Some("app"),
+            application_name: Some("psql"),
+        }
+        .encode(out);
+    })
+}
+
+pub fn event(frame: EntryFrame<'_>) -> EventLeaf<'_> {
+    EventLeaf {
+        frame,
+        severity: Severity::High,
+        event_type: "probe",
+        details: Details::new("{\"count\":3}").unwrap(),
+    }
+}
+
+/// The chain over leaves.
+pub fn chain<'a>(leaves: impl IntoIterator<Item = &'a [u8]>) -> TransactionChain {
+    let mut chain = TransactionChain::new();
+    for leaf in leaves {
+        chain.push(&leaf_hash(leaf));
+    }
+    chain
+}
+
+/// How long a trailer is.
+pub const TRAILER_LEN: usize = 16 + 32 + 8 + 32;
+
+/// Takes the trailer off an entry.
+pub fn remove_trailer(leaf: &mut Vec<u8>) {
+    assert!(ward_log::has_trailer(leaf));
+    leaf[2] &= !2;
+    leaf.truncate(leaf.len() - TRAILER_LEN);
+}
+
+/// Has the entry at `at` end the transaction that begins at `first`, with this key and under this incarnation. It may
+/// have a trailer, which is replaced.
+pub fn resign(
+    log: &mut Log,
+    first: u64,
+    at: u64,
+    incarnation: [u8; 16],
+    (key_id, key): ([u8; 8], &[u8; 32]),
+) {
+    let (before, last) = log.entries.split_at_mut(at as usize);
+    let leaf = &mut last[0].leaf;
+    if ward_log::has_trailer(leaf) {
+        remove_trailer(leaf);
+    }
+    let chain = chain(before[first as usize..].iter().map(|entry| &entry.leaf[..]));
+    Trailer::close(leaf, &chain, incarnation, key_id, &AuditMac::new(key)).unwrap();
 }
