@@ -53,7 +53,8 @@ fn other_log() -> Log {
     for block in 0..3 {
         for transaction in 0..3 {
             let xid = 100 + block * 10 + transaction;
-            builder.transaction(xid, &[insert(1), insert(2), insert(3)]);
+            let rows: Vec<_> = (1..6).map(insert).collect();
+            builder.transaction(xid, &rows);
         }
         builder.seal(seen(110 + block * 10));
     }

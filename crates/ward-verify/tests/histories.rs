@@ -33,7 +33,7 @@ fn shared() -> Builder {
         builder.transaction(100 + block, &[insert(block)]);
         builder.seal(seen(101 + block));
     }
-    assert_eq!(builder.log.size(), 10);
+    assert_eq!(builder.log.size(), 6);
     builder
 }
 
@@ -96,13 +96,13 @@ fn what_the_log_says_of_entries_it_has_lost() {
     let held = note(&lost(), 2, [9; 16], &[&SEED]);
     let shorter = note(&shared().log, 0, [9; 16], &[&SEED]);
     for (reason, expected) in [
-        ("promoted", is("lost_at_failover", 4, Some(10))),
+        ("promoted", is("lost_at_failover", 4, Some(6))),
         (
             "recovered: before noon",
-            is("restored_undeclared", 1, Some(10)),
+            is("restored_undeclared", 1, Some(6)),
         ),
-        ("copied", is("restored_undeclared", 1, Some(10))),
-        ("something else", is("restored_undeclared", 1, Some(10))),
+        ("copied", is("restored_undeclared", 1, Some(6))),
+        ("something else", is("restored_undeclared", 1, Some(6))),
     ] {
         let mut builder = shared();
         builder.begin(HERE, reason, seen(102));
@@ -114,8 +114,8 @@ fn what_the_log_says_of_entries_it_has_lost() {
             "{reason}"
         );
         // a declaration answers for it
-        declare(&mut builder, 110, 10);
-        let expected = is("restored_declared", 4, Some(10));
+        declare(&mut builder, 110, 6);
+        let expected = is("restored_declared", 4, Some(6));
         assert_eq!(
             verdict(&builder.log, &[&held, &shorter]),
             expected,
@@ -130,7 +130,7 @@ fn cut_off_or_put_back() {
     let log = shared().log;
     assert_eq!(
         verdict(&log, &[&held]),
-        is("restored_undeclared", 1, Some(10))
+        is("restored_undeclared", 1, Some(6))
     );
 }
 
@@ -145,7 +145,7 @@ fn rewritten_from_a_point_on() {
     let kept = note(&builder.log, 1, [9; 16], &[&SEED]);
     let (verdict, code, kind, entry) = verdict(&builder.log, &[&kept, &held]);
     assert_eq!((verdict.as_str(), code), ("tampered", 1));
-    assert_eq!((kind.as_str(), entry), ("checkpoint_mismatch", Some(10)));
+    assert_eq!((kind.as_str(), entry), ("checkpoint_mismatch", Some(6)));
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn a_transfer_begins_with_the_block_that_closes_the_old_ids() {
     builder.begin_anew(HERE, seen(50));
     assert_eq!(
         verdict(&builder.log, &[&held]),
-        is("restored_undeclared", 1, Some(10))
+        is("restored_undeclared", 1, Some(6))
     );
 }
 
@@ -169,7 +169,7 @@ fn a_declaration_does_not_excuse_what_lies_before_it() {
     let before = note(&other.log, 0, [9; 16], &[&SEED]);
     let held = note(&lost(), 2, [9; 16], &[&SEED]);
     let mut builder = shared();
-    declare(&mut builder, 110, 10);
+    declare(&mut builder, 110, 6);
     let old = vkey(&origin([9; 16]), &SEED).unwrap();
     let (ran, outcome) = check(&builder.log, &[&before, &held], &[&old]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
@@ -185,7 +185,7 @@ fn a_checkpoint_of_a_history_the_log_does_not_have() {
     let held = note(&elsewhere.log, 2, [11; 16], &[&SEED]);
     let theirs = vkey(&origin([11; 16]), &SEED).unwrap();
     let mut builder = shared();
-    declare(&mut builder, 110, 10);
+    declare(&mut builder, 110, 6);
     let (ran, outcome) = check(&builder.log, &[&held], &[&theirs]);
     assert_eq!(ran.code, 1, "{}{}", ran.out, ran.err);
     assert_eq!(outcome["findings"][0]["kind"], "checkpoint_mismatch");
@@ -196,9 +196,9 @@ fn a_checkpoint_of_a_history_the_log_does_not_have() {
 }
 
 fn change(builder: &mut Builder, xid: u64, old: &[u8; 32], new: &[u8; 32]) {
-    builder.order(xid, &KEY, |header, out| {
+    builder.order(xid, &KEY, |frame, out| {
         KeyChangeLeaf {
-            header,
+            frame,
             old_key: public_key(old),
             new_key: public_key(new),
         }

@@ -7,13 +7,13 @@ use scene::Scene;
 use scene::common::{Builder, Log, RowSpec, edit_row, insert, seen};
 use ward_log::Operation;
 
-/// 40 blocks of 50 transactions of 5 rows: 3 MB of export, a dozen batches.
+/// 40 blocks of 50 transactions of 7 rows: 4 MB of export, a dozen batches.
 fn long_log() -> Log {
     let mut builder = Builder::new();
     for block in 0..40 {
         for transaction in 0..50 {
             let xid = 1_000 + block * 50 + transaction;
-            let rows: Vec<RowSpec> = (0..5).map(|row| insert(xid * 10 + row)).collect();
+            let rows: Vec<RowSpec> = (0..7).map(|row| insert(xid * 10 + row)).collect();
             builder.transaction(xid, &rows);
         }
         builder.seal(seen(1_050 + block * 50));
@@ -81,6 +81,7 @@ fn tampering_anywhere_is_found_in_order_and_in_its_place() {
     };
     assert_eq!(entries("entry_altered"), wanted);
     assert_eq!(entries("entry_missing"), [3_000]);
+    assert_eq!(entries("image_missing"), [6_003]);
     assert_eq!(entries("image_altered"), [image as u64]);
 }
 

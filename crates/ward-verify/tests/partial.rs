@@ -33,7 +33,7 @@ fn block(builder: &mut Builder, xid: u64, rows: u64) {
     builder.seal(seen(xid + 1));
 }
 
-/// Two blocks that all histories share, 10 leaves.
+/// Two blocks that all histories share, 6 leaves.
 fn shared() -> Builder {
     let mut builder = Builder::new();
     block(&mut builder, 100, 1);
@@ -41,15 +41,15 @@ fn shared() -> Builder {
     builder
 }
 
-/// What was lost: a log of 19 leaves.
+/// What was lost: a log of 13 leaves.
 fn lost() -> Log {
     let mut builder = shared();
     block(&mut builder, 102, 6);
-    assert_eq!(builder.log.size(), 19);
+    assert_eq!(builder.log.size(), 13);
     builder.log
 }
 
-/// The log that went on: block 2 is the incarnation, 10 and 11; block 3 has leaves 12 to 15, block 4 those from 16 on.
+/// The log that went on: block 2 is the incarnation, 6 and 7; block 3 has leaves 8 and 9, block 4 those from 10 on.
 fn continued(reason: &str) -> Builder {
     let mut builder = shared();
     builder.begin(SECOND, reason, seen(102));
@@ -83,7 +83,7 @@ fn a_failover_before_the_export_is_not_called_tampering() {
     // the incarnation leaf is in the export, only the former history's is not
     let (code, outcome) = check(&scene::export(&log, 2), &[&lost]);
     assert_eq!((code, &outcome["verdict"]), (4, &"lost_at_failover".into()));
-    assert_eq!(outcome["findings"][0]["entry"], 10);
+    assert_eq!(outcome["findings"][0]["entry"], 6);
     // neither is
     let (code, outcome) = check(&scene::export(&log, 3), &[&lost]);
     assert_eq!(
@@ -101,10 +101,10 @@ fn a_failover_before_the_export_is_not_called_tampering() {
 fn a_restore_declared_in_the_export_of_a_history_that_began_before_it() {
     let mut builder = shared();
     block(&mut builder, 103, 1);
-    builder.order(110, &KEY, |header, out| {
+    builder.order(110, &KEY, |frame, out| {
         RestoreLeaf {
-            header,
-            restored_size: 10,
+            frame,
+            restored_size: 6,
             reason: "a disk failed",
         }
         .encode(out);
@@ -166,7 +166,7 @@ fn forged_incarnation_lines_make_nothing_look_sound() {
     let export = scene::export_saying(&log, 2, Some(&[FIRST, THIRD]));
     let elsewhere = Checkpoint {
         origin: origin([77; 16]),
-        size: 19,
+        size: 13,
         root: [1; 32],
     };
     let (code, _) = check(&export, &[&elsewhere.sign(&scene::SEED).unwrap()]);

@@ -11,9 +11,9 @@ use ward_log::{
 
 fn erase(builder: &mut Builder, xid: u64, key: &[u8; 32]) {
     let shape = shape();
-    builder.order(xid, key, |header, out| {
+    builder.order(xid, key, |frame, out| {
         EraseLeaf {
-            header,
+            frame,
             relation_oid: shape.relation_oid,
             schema: &shape.schema,
             table: &shape.table,
