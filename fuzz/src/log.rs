@@ -1,8 +1,8 @@
 //! Targets of ward-log: what a reader takes from tables, exports and files that others may have changed.
 
 use ward_log::{
-    Checkpoint, Image, Leaf, Records, Shape, SignedNote, VerifierKey, WitnessKey, cosigned_at,
-    record_of, vkey,
+    AuditMac, Checkpoint, Context, ContextPlace, Image, Leaf, MacCheck, Records, Shape, SignedNote,
+    Trailer, VerifierKey, WitnessKey, cosigned_at, has_trailer, holds_context, record_of, vkey,
 };
 
 /// What reads as a leaf is written as the same bytes, so no two leaves have one meaning.
@@ -19,15 +19,38 @@ pub fn log_leaf(bytes: &[u8]) {
         if let Leaf::Shape(shape) = &leaf {
             let _ = shape.shape();
         }
-        if let Leaf::Trailer(trailer) = &leaf {
-            assert!(!trailer.verify_mac(&[7; 32]));
-        }
+        let frame = leaf.frame();
+        let held = match frame.map(|frame| frame.context) {
+            Some(ContextPlace::Here(context)) => Some(context),
+            _ => None,
+        };
+        assert_eq!(holds_context(bytes), held.is_some());
+        assert_eq!(
+            leaf.context(),
+            held.map(|held| Context::parse(held).unwrap())
+        );
+        let key_id = frame
+            .and_then(|frame| frame.trailer)
+            .map(|trailer| trailer.audit_key_id);
+        assert_eq!(has_trailer(bytes), key_id.is_some());
+        assert_eq!(forged(bytes), key_id.map(|id| (id, MacCheck::Forged)));
     }
     // reads bytes that are no leaf, too
-    let _ = record_of(bytes);
+    let _ = (record_of(bytes), holds_context(bytes), forged(bytes));
     if let Ok(shape) = Shape::parse_content(bytes) {
         assert_eq!(shape.encode_content().as_deref(), Ok(bytes));
     }
+}
+
+/// The key that a trailer names, and what a key says of it with which nobody here has made one.
+fn forged(bytes: &[u8]) -> Option<([u8; 8], MacCheck)> {
+    let mac = AuditMac::new(&[7; 32]);
+    let mut named = [0; 8];
+    let checked = Trailer::check(bytes, |id| {
+        named = *id;
+        Some(&mac)
+    });
+    checked.map(|checked| (named, checked))
 }
 
 /// Records of a journal.

@@ -4,10 +4,11 @@ use ward_crypto::{
     ColumnType, Encryptor, PasswordEncryptor, PasswordKey, PasswordParams, ValueType, field_text,
 };
 use ward_log::{
-    AddCheckpoint, Checkpoint, Column, ColumnKind, ContextLeaf, ContextSource, Cut, Details,
-    EraseLeaf, EventLeaf, ImageWriter, IncarnationLeaf, KeyChangeLeaf, Leaf, LeafHeader, Operation,
-    PruneLeaf, RestoreLeaf, RetentionLeaf, RowLeaf, SealLeaf, Severity, Shape, ShapeLeaf, Snapshot,
-    TlogProof, TrailerLeaf, ViolationKind, ViolationLeaf, WitnessKey, push_record,
+    AddCheckpoint, AuditMac, Checkpoint, Column, ColumnKind, Context, ContextPlace, ContextSource,
+    Cut, Details, EntryFrame, EraseLeaf, EventLeaf, ImageWriter, IncarnationLeaf, KeyChangeLeaf,
+    Leaf, Operation, PruneLeaf, RestoreLeaf, RetentionLeaf, RowLeaf, SealLeaf, Severity, Shape,
+    ShapeLeaf, Snapshot, TlogProof, Trailer, TransactionChain, ViolationKind, ViolationLeaf,
+    WitnessKey, push_record,
 };
 
 use crate::crypto::{column_text, stored};
@@ -174,7 +175,47 @@ fn image(write: impl Fn(&mut ImageWriter<'_>)) -> Vec<u8> {
     image
 }
 
-/// Changes of rows: each operation, with and without a record id.
+/// The frame of an entry that points back to its context.
+fn frame() -> EntryFrame<'static> {
+    EntryFrame {
+        xid: 700,
+        position: 2,
+        occurred_at: 1_700_000_000_000_000,
+        context: ContextPlace::Back(2),
+        trailer: None,
+    }
+}
+
+/// A context, encoded.
+fn context() -> Vec<u8> {
+    let mut out = Vec::new();
+    Context {
+        source: ContextSource::Trusted,
+        tenant_id: Some("acme"),
+        user_id: None,
+        session_id: None,
+        service_name: None,
+        client_ip: Some("192.0.2.1"),
+        user_agent: None,
+        authenticated_role: Some("app"),
+        session_role: Some("app"),
+        current_role: Some("app"),
+        application_name: None,
+    }
+    .encode(&mut out);
+    out
+}
+
+/// An entry with a trailer.
+fn ended(mut leaf: Vec<u8>) -> Vec<u8> {
+    let mut chain = TransactionChain::new();
+    chain.push(&[3; 32]);
+    let mac = AuditMac::new(&[8; 32]);
+    Trailer::close(&mut leaf, &chain, [2; 16], [1; 8], &mac).unwrap();
+    leaf
+}
+
+/// Changes of rows: each operation, with and without a record id, a context and a trailer.
 fn rows() -> Vec<Vec<u8>> {
     let operations = [
         (Operation::Insert, Some("1")),
@@ -183,13 +224,10 @@ fn rows() -> Vec<Vec<u8>> {
         (Operation::Truncate, None),
         (Operation::Snapshot, Some("1")),
     ];
-    let row = |(operation, record_id)| {
+    let row = |frame, (operation, record_id)| {
         encode(&Leaf::Row(RowLeaf {
+            frame,
             operation,
-            xid: 700,
-            position: 2,
-            context_back: 2,
-            occurred_at: 1_700_000_000_000_000,
             shape: [4; 32],
             image_commit: match operation {
                 Operation::Truncate => [0; 32],
@@ -198,7 +236,16 @@ fn rows() -> Vec<Vec<u8>> {
             record_id,
         }))
     };
-    operations.into_iter().map(row).collect()
+    let context = context();
+    let holder = EntryFrame {
+        context: ContextPlace::Here(&context),
+        ..frame()
+    };
+    let mut rows = Vec::from(operations.map(|operation| row(frame(), operation)));
+    rows.push(row(holder, operations[0]));
+    rows.push(ended(row(holder, operations[0])));
+    rows.push(ended(row(frame(), operations[2])));
+    rows
 }
 
 fn leaves() -> Vec<Vec<u8>> {
@@ -238,32 +285,7 @@ fn leaves() -> Vec<Vec<u8>> {
             sealed_at: 1_700_000_000_000_000,
         }),
     ];
-    let header = LeafHeader {
-        xid: 700,
-        position: 1,
-        context_back: 1,
-        occurred_at: 1_700_000_000_000_000,
-    };
     let more = [
-        Leaf::Context(ContextLeaf {
-            xid: 700,
-            position: 0,
-            occurred_at: 1_700_000_000_000_000,
-            source: ContextSource::Trusted,
-            tenant_id: Some("acme"),
-            user_id: None,
-            session_id: None,
-            service_name: None,
-            client_ip: Some("192.0.2.1"),
-            user_agent: None,
-            authenticated_role: Some("app"),
-            session_role: Some("app"),
-            current_role: Some("app"),
-            application_name: None,
-        }),
-        Leaf::Trailer(TrailerLeaf::sign(
-            700, 3, [2; 16], [3; 32], [1; 8], &[8; 32],
-        )),
         Leaf::Incarnation(IncarnationLeaf {
             incarnation: [2; 16],
             system_identifier: 1,
@@ -275,20 +297,17 @@ fn leaves() -> Vec<Vec<u8>> {
             at: 1_700_000_000_000_000,
         }),
         Leaf::KeyChange(KeyChangeLeaf {
-            header,
+            frame: frame(),
             old_key: [5; 32],
             new_key: [6; 32],
         }),
         Leaf::Restore(RestoreLeaf {
-            header,
+            frame: frame(),
             restored_size: 12,
             reason: "a disk failed",
         }),
         Leaf::Event(EventLeaf {
-            xid: 700,
-            position: 4,
-            context_back: 4,
-            occurred_at: 1_700_000_000_000_000,
+            frame: frame(),
             severity: Severity::High,
             event_type: "login_failed",
             details: Details::new("{}").unwrap(),
@@ -300,15 +319,9 @@ fn leaves() -> Vec<Vec<u8>> {
             at: 1_700_000_000_000_000,
         }),
     ];
-    let header = LeafHeader {
-        xid: 700,
-        position: 5,
-        context_back: 5,
-        occurred_at: 1_700_000_000_000_000,
-    };
     let orders = [
         Leaf::Prune(PruneLeaf {
-            header,
+            frame: frame(),
             from: 0,
             to: 1024,
             root: [4; 32],
@@ -316,7 +329,7 @@ fn leaves() -> Vec<Vec<u8>> {
             period: 1,
         }),
         Leaf::Erase(EraseLeaf {
-            header,
+            frame: frame(),
             relation_oid: 16_400,
             schema: "public",
             table: "accounts",
@@ -324,7 +337,7 @@ fn leaves() -> Vec<Vec<u8>> {
             reason: "request",
         }),
         Leaf::Retention(RetentionLeaf {
-            header,
+            frame: frame(),
             period: 0,
             effective_at: 1,
         }),
