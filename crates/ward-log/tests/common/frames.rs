@@ -1,4 +1,5 @@
 //! Frames of entries, for tests that try any.
+#![allow(dead_code)]
 
 use proptest::collection::vec;
 use proptest::option::of;
