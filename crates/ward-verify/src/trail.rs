@@ -113,9 +113,8 @@ impl Trail {
             self.context_leaf.clear();
             self.context_leaf.extend_from_slice(bytes);
         }
-        match bytes.first() {
-            Some(&(SEAL | INCARNATION | KEY_CHANGE | RESTORE)) => self.control(entry, bytes),
-            _ => {}
+        if let Some(&(SEAL | INCARNATION | KEY_CHANGE | RESTORE)) = bytes.first() {
+            self.control(entry, bytes);
         }
     }
 

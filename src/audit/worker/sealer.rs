@@ -13,8 +13,10 @@ use pgrx::prelude::*;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Pages of a journal above which writers are sent to the other one, so that it can be emptied.
-const ROTATE_PAGES: u32 = 8192;
+/// Pages of a journal above which writers are sent to the other one, so that it can be emptied. Few, so that writers meet
+/// pages that processors still have in their caches; many enough that the emptying, of which every writer takes notice, is
+/// rare.
+const ROTATE_PAGES: u32 = 1024;
 
 /// How soon entries of unfinished transactions are looked at again.
 const PENDING: Duration = Duration::from_secs(1);

@@ -111,8 +111,9 @@ impl<S: LogSource> Verifier<'_, S> {
     #[inline]
     pub(super) fn note_head(&mut self) {
         if self.removals.wants_head(self.next) && !self.lost {
-            let root = self.trees.computed_root();
-            self.removals.add_head(self.next, root);
+            // an altered leaf is reported as that; the prune leaf behind it need not be wrong
+            let roots = [Some(self.trees.computed_root()), self.trees.stored_root()];
+            self.removals.add_head(self.next, roots);
         }
     }
 

@@ -20,6 +20,9 @@ const MAX_LEFT: usize = 64;
 /// More removals than these are counted, but not listed.
 const MAX_LISTED: usize = 1000;
 
+/// The root of the leaves, and that of the stored hashes where they differ.
+pub(super) type Roots = [Option<Hash>; 2];
+
 const OTHER_TREE: &str = "the prune leaf names another tree";
 
 /// What a leaf orders, kept until its transaction is known to be sound.
@@ -135,8 +138,10 @@ struct Bare {
     entry: u64,
     shape: Hash,
     record_id: Option<String>,
-    /// It may be what a prune has left in place for its context.
-    left: bool,
+    /// It holds a context, for which a prune may have left it in place.
+    holds_context: bool,
+    /// No leaf before it was read.
+    first: bool,
 }
 
 /// What was ordered and what is missing.
@@ -148,8 +153,8 @@ pub(super) struct Removals {
     /// The latest time of sealing so far.
     time: i64,
     gaps: Vec<Gap>,
-    /// Root and time at every multiple of the unit within and behind gaps.
-    heads: BTreeMap<u64, (Hash, i64)>,
+    /// Roots and time at every multiple of the unit within and behind gaps.
+    heads: BTreeMap<u64, (Roots, i64)>,
     /// The table of each shape.
     tables: HashMap<Hash, Hash>,
     /// Missing images of the block that is being read.
@@ -217,19 +222,27 @@ impl Removals {
                 .is_some_and(|gap| gap.end.saturating_add(PRUNE_UNIT) > size)
     }
 
-    pub(super) fn add_head(&mut self, size: u64, root: Hash) {
-        self.heads.insert(size, (root, self.time));
+    pub(super) fn add_head(&mut self, size: u64, roots: Roots) {
+        self.heads.insert(size, (roots, self.time));
     }
 
     /// The image of row leaf `index` is missing; `first` says that no leaf before it was read.
     pub(super) fn image_missing(&mut self, index: u64, row: &RowLeaf<'_>, first: bool) {
-        let behind_gap = || self.gaps.last().is_some_and(|gap| gap.end == index);
         self.unresolved.push(Bare {
             entry: index,
             shape: row.shape,
             record_id: row.record_id.map(str::to_owned),
-            left: row.frame.context.back() == 0 && (first || behind_gap()),
+            holds_context: row.frame.context.back() == 0,
+            first,
         });
+    }
+
+    /// Whether a prune may have left an entry in place: then leaves beside it are missing.
+    fn may_be_left(&self, bare: &Bare) -> bool {
+        let after = self.gaps.partition_point(|gap| gap.end < bare.entry);
+        let beside = |gap: &Gap| gap.end == bare.entry || gap.first == bare.entry + 1;
+        let near = self.gaps.iter().skip(after).take(2);
+        bare.holds_context && (bare.first || near.into_iter().any(beside))
     }
 
     /// A sound transaction has ordered this.
@@ -258,7 +271,7 @@ impl Removals {
 
     fn is_other_tree(&self, leaf: &Prune) -> bool {
         let head = self.heads.get(&leaf.to);
-        head.is_some_and(|(root, _)| *root != leaf.root)
+        head.is_some_and(|(roots, _)| !roots.contains(&Some(leaf.root)))
     }
 
     /// Ends a block: keeps what is missing, and does what was ordered.
@@ -267,7 +280,7 @@ impl Removals {
             // no erase leaf accounts for a row of a table that nothing describes
             let table = self.tables.get(&bare.shape).unwrap_or(&bare.shape);
             let key = record_key(table, bare.record_id.as_deref());
-            if bare.left && self.left.len() < MAX_LEFT {
+            if self.may_be_left(&bare) && self.left.len() < MAX_LEFT {
                 self.left.insert(bare.entry, (block, key));
                 continue;
             }
