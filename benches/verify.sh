@@ -1,4 +1,4 @@
-# Verifying a million leaves and more, of which every third is a trailer where the transactions are small: in SQL and
+# Verifying a million leaves and more, of which every twentieth is a transaction of its own: in SQL and
 # with ward-verify, each by one worker and by two. A full run goes on to ten million of the same kind, to show that the
 # time grows with the leaves. In SQL the MACs of writers are checked; ward-verify does that where it is given the audit
 # key, so it is measured with and without.
@@ -19,12 +19,12 @@ psql -c "SELECT concat_ws(' ', key, version, encode(wrapped, 'hex')) FROM ward.e
   "$program" audit-key --master-key "$PGHOST/master.key" --out "$scratch/audit.key" >/dev/null
 filled=0
 for size in "${sizes[@]}"; do
-  # in every million 50,000 transactions of one row, three leaves each
+  # in every million 50,000 transactions of one row, which are a leaf each
   for ((; filled < size; filled++)); do
     psql -c 'SET synchronous_commit = off' -c "DO \$\$ BEGIN FOR n IN 1 .. 50000 LOOP
       INSERT INTO rows_ward VALUES (-n - $filled * 50000, 0, 0, 'alone', now()); COMMIT; END LOOP; END \$\$"
     psql -c "INSERT INTO rows_ward SELECT $filled * 1000000 + g, g % 1000, g * 0.01, 'note of row ' || g, now()
-      FROM generate_series(1, 850000) g"
+      FROM generate_series(1, 950000) g"
   done
   seal
   [[ $(psql -c 'SELECT is_valid FROM ward.verify_audit_trail_integrity()') == t ]] || die 'the trail is not valid'
