@@ -7,6 +7,7 @@ use super::salt::SaltPool;
 use crate::context;
 use crate::error::{self, Result};
 use crate::keys::{self, Purpose};
+use crate::pg;
 use crate::pg::journal::{Journal, Mode};
 use crate::pg::relation::{self, Described};
 use crate::pg::trigger::Firing;
@@ -366,9 +367,12 @@ fn lost() -> pgrx::pg_sys::panic::ErrorReport {
 
 fn before_commit(_prepare: bool) {
     let done = with_state(|state| {
-        // DROP EXTENSION takes the log away, and with it what this transaction has captured for it.
-        let gone = |captured: &mut Transaction| crate::pg::catalog::owner(captured.log).is_none();
-        state.transaction.take_if(gone);
+        // DROP EXTENSION takes the log away, and with it what this transaction has captured for it. The catalogs are
+        // not asked where nothing has changed.
+        if state.log.is_none() || relation::is_anything_invalidated() {
+            let gone = |captured: &mut Transaction| pg::catalog::owner(captured.log).is_none();
+            state.transaction.take_if(gone);
+        }
         match &state.transaction {
             Some(transaction) if transaction.buffer.position() > 0 && !transaction.closed => {
                 state.close()

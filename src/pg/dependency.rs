@@ -102,6 +102,11 @@ pub fn depends(table: pg_sys::Oid, objects: impl IntoIterator<Item = Dependency>
     });
 }
 
+/// Whether anything changed since [`take_invalidated`] was called last.
+pub fn is_anything_invalidated() -> bool {
+    CHANGES.with_borrow(|changes| changes.all || !changes.list.is_empty())
+}
+
 /// The tables that changed since the last call, or depend on what did; the invalid oid stands for
 /// all of them.
 pub fn take_invalidated() -> Vec<pg_sys::Oid> {

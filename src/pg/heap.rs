@@ -1,5 +1,6 @@
 //! Small helpers around heap tuples and varlena values.
 
+use super::unguarded;
 use crate::error;
 use pgrx::prelude::*;
 use std::mem::ManuallyDrop;
@@ -126,7 +127,8 @@ pub fn varlena(bytes: &[u8]) -> *mut pg_sys::varlena {
     let size = bytes.len() + pg_sys::VARHDRSZ;
     // SAFETY: palloc raises for sizes it cannot serve; size includes the header.
     unsafe {
-        let data = pg_sys::palloc(size).cast::<pg_sys::varlena>();
+        let data = unguarded::allocated(size).unwrap_or_else(|| pg_sys::palloc(size).cast());
+        let data = data.cast::<pg_sys::varlena>();
         pgrx::varlena::set_varsize_4b(data, size as i32);
         ptr::copy_nonoverlapping(
             bytes.as_ptr(),

@@ -11,7 +11,32 @@ use super::{heap, unguarded};
 use pgrx::prelude::*;
 use pgrx::{PgLwLock, pg_shmem_init};
 use std::cell::Cell;
+use std::ffi::c_int;
 use std::ptr;
+
+/// Called under one guard; pgrx's own declarations have one each.
+mod postgres {
+    use super::{c_int, pg_sys};
+
+    unsafe extern "C-unwind" {
+        /// Declared in access/xact.h.
+        pub fn GetCurrentCommandId(used: bool) -> pg_sys::CommandId;
+        /// Declared in access/htup_details.h.
+        pub fn heap_form_tuple(
+            descriptor: pg_sys::TupleDesc,
+            values: *mut pg_sys::Datum,
+            nulls: *mut bool,
+        ) -> pg_sys::HeapTuple;
+        /// Declared in access/heapam.h.
+        pub fn heap_insert(
+            relation: pg_sys::Relation,
+            tuple: pg_sys::HeapTuple,
+            cid: pg_sys::CommandId,
+            options: c_int,
+            state: pg_sys::BulkInsertState,
+        );
+    }
+}
 
 /// The types of a journal's columns.
 const COLUMNS: [pg_sys::Oid; 4] = [
@@ -101,13 +126,11 @@ impl Journal {
         chunks: impl Iterator<Item = (u32, &'a [u8])>,
         limit: usize,
     ) {
-        // SAFETY: in a transaction; no argument.
-        let cid = unsafe { pg_sys::GetCurrentCommandId(true) };
         let generation = BARRIER.share();
         self.forget_target(*generation);
         for (position, bytes) in chunks {
             for (part, piece) in bytes.chunks(limit).enumerate() {
-                self.insert(xid, position, part as u32, piece, cid);
+                self.insert(xid, position, part as u32, piece);
             }
         }
     }
@@ -127,31 +150,29 @@ impl Journal {
         }
     }
 
-    fn insert(&self, xid: u64, position: u32, part: u32, bytes: &[u8], cid: pg_sys::CommandId) {
-        // SAFETY: the relation is open and locked; the tuple is built from its own descriptor and
-        // freed here; the varlena is palloc'ed with room for header and bytes.
+    fn insert(&self, xid: u64, position: u32, part: u32, bytes: &[u8]) {
+        let relation = self.relation;
+        let data = heap::varlena(bytes);
+        let mut values = [
+            pg_sys::Datum::from(xid as i64),
+            pg_sys::Datum::from(position as i32),
+            pg_sys::Datum::from(part as i32),
+            pg_sys::Datum::from(data),
+        ];
+        let mut nulls = [false; COLUMNS.len()];
+        let options = pg_sys::HEAP_INSERT_SKIP_FSM | pg_sys::HEAP_INSERT_NO_LOGICAL;
+        // SAFETY: the relation is open and locked; the tuple is built from its own descriptor and freed here; the varlena
+        // is palloc'ed with room for header and bytes. One guard for all three calls: nothing lies on the stack between
+        // them that would have to be dropped.
         unsafe {
-            let data = heap::varlena(bytes);
-            let mut values = [
-                pg_sys::Datum::from(xid as i64),
-                pg_sys::Datum::from(position as i32),
-                pg_sys::Datum::from(part as i32),
-                pg_sys::Datum::from(data),
-            ];
-            let mut nulls = [false; 4];
-            let tuple = pg_sys::heap_form_tuple(
-                (*self.relation).rd_att,
-                values.as_mut_ptr(),
-                nulls.as_mut_ptr(),
-            );
-            pg_sys::heap_insert(
-                self.relation,
-                tuple,
-                cid,
-                (pg_sys::HEAP_INSERT_SKIP_FSM | pg_sys::HEAP_INSERT_NO_LOGICAL) as i32,
-                ptr::null_mut(),
-            );
-            unguarded::free(tuple.cast());
+            pg_sys::ffi::pg_guard_ffi_boundary(|| {
+                let cid = postgres::GetCurrentCommandId(true);
+                let descriptor = (*relation).rd_att;
+                let tuple =
+                    postgres::heap_form_tuple(descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+                postgres::heap_insert(relation, tuple, cid, options as c_int, ptr::null_mut());
+                unguarded::free(tuple.cast());
+            });
             unguarded::free(data.cast());
         }
     }

@@ -1,7 +1,7 @@
 //! What the capture needs to know of an audited table, built once per backend and table shape.
 
 use super::dependency::{self, Dependency};
-pub use super::dependency::{take_invalidated, watch};
+pub use super::dependency::{is_anything_invalidated, take_invalidated, watch};
 use super::render::{Environment, Pinned, Render};
 use super::trigger::Firing;
 use super::{encoding, heap, types};

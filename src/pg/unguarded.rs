@@ -14,6 +14,10 @@ mod postgres {
         pub fn GetSessionUserId() -> pg_sys::Oid;
         /// Declared in access/xact.h: reads a variable.
         pub fn GetCurrentSubTransactionId() -> pg_sys::SubTransactionId;
+        /// Declared in access/xact.h: reads a variable.
+        pub fn IsTransactionBlock() -> bool;
+        /// Declared in access/xact.h: reads a variable.
+        pub fn GetTopFullTransactionIdIfAny() -> pg_sys::FullTransactionId;
         /// Declared in utils/timestamp.h: reads the clock.
         pub fn GetCurrentTimestamp() -> pg_sys::TimestampTz;
         /// Declared in mb/pg_wchar.h: reads a variable.
@@ -56,6 +60,19 @@ pub fn subtransaction() -> pg_sys::SubTransactionId {
     unsafe { postgres::GetCurrentSubTransactionId() }
 }
 
+/// Whether the client has begun a transaction block.
+pub fn is_in_block() -> bool {
+    // SAFETY: reads the state of this process.
+    unsafe { postgres::IsTransactionBlock() }
+}
+
+/// The full id of the top-level transaction, if it has one.
+pub fn top_xid() -> Option<u64> {
+    // SAFETY: reads the state of this process.
+    let xid = unsafe { postgres::GetTopFullTransactionIdIfAny() }.value;
+    (xid != 0).then_some(xid)
+}
+
 /// Now.
 pub fn now() -> pg_sys::TimestampTz {
     // SAFETY: reads the clock.
@@ -70,10 +87,19 @@ pub fn database_encoding() -> i32 {
 
 /// Zeroed memory in the current context; `None` when there is not as much.
 pub fn zeroed(len: usize) -> Option<*mut u8> {
+    allocate(len, pg_sys::MCXT_ALLOC_ZERO)
+}
+
+/// Memory in the current context; `None` when there is not as much.
+pub fn allocated(len: usize) -> Option<*mut u8> {
+    allocate(len, 0)
+}
+
+fn allocate(len: usize, flags: u32) -> Option<*mut u8> {
     if len > LONGEST {
         return None;
     }
-    let flags = pg_sys::MCXT_ALLOC_NO_OOM | pg_sys::MCXT_ALLOC_ZERO;
+    let flags = flags | pg_sys::MCXT_ALLOC_NO_OOM;
     // SAFETY: the size is one that is served, and for want of memory the answer is NULL: nothing is
     // raised.
     let start = unsafe { postgres::palloc_extended(len, flags as c_int) };

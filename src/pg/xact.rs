@@ -74,5 +74,5 @@ pub fn current_subid() -> u32 {
 /// The full id of the top-level transaction, assigned if it had none.
 pub fn top_xid() -> u64 {
     // SAFETY: called inside a transaction.
-    unsafe { pg_sys::GetTopFullTransactionId().value }
+    unguarded::top_xid().unwrap_or_else(|| unsafe { pg_sys::GetTopFullTransactionId().value })
 }

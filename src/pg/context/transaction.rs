@@ -2,6 +2,7 @@
 
 use crate::context::state;
 use crate::error;
+use crate::pg::unguarded;
 use pgrx::prelude::*;
 use std::ffi::c_void;
 
@@ -17,9 +18,7 @@ unsafe extern "C-unwind" fn at_event(event: pg_sys::XactEvent::Type, _argument: 
     match event {
         // A parallel worker commits a transaction of its own after it took over the settings.
         XACT_EVENT_PRE_COMMIT if !is_parallel_worker() => {
-            // SAFETY: reads the state of the current transaction.
-            let in_block = unsafe { pg_sys::IsTransactionBlock() };
-            if let Err(report) = state::before_commit(in_block) {
+            if let Err(report) = state::before_commit(unguarded::is_in_block()) {
                 error::raise(report);
             }
         }
