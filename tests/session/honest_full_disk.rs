@@ -101,7 +101,13 @@ fn a_writer_on_a_full_disk_loses_its_change_and_the_entry_together() {
         .config(DATABASE, SUPERUSER)
         .connect(NoTls)
         .expect("connect");
-    // The table does not grow (there is one row and nobody who still sees the old ones), the journal does.
+    // The table does not grow (there is one row and nobody who still sees the old ones), the journal does: nothing is
+    // sealed, or the worker, which began before the limit, would empty it.
+    let mut obstacle = cluster.superuser();
+    run(
+        &mut obstacle,
+        "BEGIN; LOCK TABLE ward.audit_block IN SHARE ROW EXCLUSIVE MODE",
+    );
     let update = "UPDATE t SET n = n + 1, note = repeat('x', 3000) || n";
     let mut done = 0;
     let refused = loop {
@@ -122,6 +128,7 @@ fn a_writer_on_a_full_disk_loses_its_change_and_the_entry_together() {
     let changed = "SELECT n FROM t";
     assert_eq!(number(&mut client, changed), done);
     limit(&cluster, "unlimited");
+    run(&mut obstacle, "COMMIT");
     drop(client);
     let mut client = cluster.superuser();
     run(&mut client, update);
