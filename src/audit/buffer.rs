@@ -245,7 +245,7 @@ impl Buffer {
         scratch: &mut Vec<u8>,
     ) -> Result<()> {
         let Some(level) = self.levels.last_mut() else {
-            return Ok(());
+            return Err(error::format(FormatError::Truncated));
         };
         let start = level.before_last();
         scratch.clear();
